@@ -1,0 +1,47 @@
+# Everything a newcomer types. `make` alone prints this list.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Locks are made by `make lock`; they hold hashes and no addresses.
+UV_COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench up clean lock format
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.base ## the main job against a simulated Deel, nothing else needed
+	@$(BIN)/onboarding demo
+
+test: $(VENV)/.dev ## every test; those that need a server it cannot reach are named in one line
+	@$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
+
+lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## the figures of the README, measured here
+	@$(BIN)/python -m tests.bench
+
+up: $(VENV)/.base ## worker, intake and upkeep in one process, on the embedded default
+	@$(BIN)/onboarding up
+
+clean: ## what the other targets made (the laptop's store in .onboarding/ too)
+	rm -rf $(VENV) .onboarding .coverage* .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+
+format: $(VENV)/.dev ## ruff's formatter and fixes
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lock: $(VENV)/.dev ## renew the locks from pyproject.toml
+	$(BIN)/pip install -q uv
+	$(UV_COMPILE) --upgrade --extra dev -o requirements-dev.lock
+	$(UV_COMPILE) --extra build -c requirements-dev.lock -o requirements.lock
+
+$(VENV)/.base: requirements.lock pyproject.toml .ci/setup
+	@sh .ci/setup "$(PYTHON)" $(VENV) requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml .ci/setup
+	@sh .ci/setup "$(PYTHON)" $(VENV) requirements-dev.lock
+	@touch $@ $(VENV)/.base
