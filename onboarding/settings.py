@@ -1,0 +1,298 @@
+"""Every setting, once: environment variables with the prefix ONBOARDING_, read when a process starts.
+
+NAME_FILE names a file that holds the value of NAME (as container secrets do). An empty variable counts as
+not set. Values are never printed: a fault is told by the variable's name, its rule and an example.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from onboarding.vault import Keyring
+
+PREFIX: Final = "ONBOARDING_"
+_FILE: Final = "_FILE"
+_SQLITE: Final = "sqlite:///"
+_MEMORY: Final = "memory://"
+_STRONG: Final = 12  # characters
+_NOT_OURS: Final = frozenset({"ONBOARDING_FAILPOINTS", "ONBOARDING_FAILPOINTS_DIR"})  # failpoints.py reads them
+
+
+class SettingsError(Exception):
+    """What is wrong, one line per fault: the variable, the rule, an example. Never a value."""
+
+
+def _checked(rule: Callable[[str], object]) -> AfterValidator:
+    """For a secret whose text must pass `rule`, which raises ValueError where it does not."""
+
+    def check(secret: SecretStr) -> SecretStr:
+        rule(secret.get_secret_value())
+        return secret
+
+    return AfterValidator(check)
+
+
+def _true(holds: object) -> None:
+    if not holds:
+        raise ValueError
+
+
+def _url(text: str, *schemes: str) -> SplitResult:
+    parts = urlsplit(text)
+    _true(parts.scheme in schemes and parts.hostname and parts.port != 0)  # an odd port raises by itself
+    return parts
+
+
+def _target(text: str) -> None:
+    _url(text, "https", "http")
+
+
+def _deel_url(text: str) -> str:
+    parts = _url(text, "https", "http")
+    _true(not (parts.username or parts.query or parts.fragment))
+    return text.rstrip("/")
+
+
+def _database_url(url: SecretStr) -> SecretStr:
+    text = url.get_secret_value()
+    if text.startswith(_SQLITE):
+        path, mark, query = text.removeprefix(_SQLITE).partition("?")
+        _true(path not in ("", ":memory:"))
+        return SecretStr(f"{_SQLITE}{Path(path).absolute()}{mark}{query}")
+    scheme, rest = urlsplit(text).scheme, text.partition("://")[2]
+    _true(scheme in ("postgresql", "postgresql+psycopg") and rest)
+    return SecretStr(f"postgresql+psycopg://{rest}")
+
+
+def _broker_url(text: str) -> None:
+    if text != _MEMORY:
+        for node in text.split(";"):  # of a cluster, as kombu writes them
+            _url(node, "amqp", "amqps")
+
+
+def _sentry_dsn(text: str) -> None:
+    parts = _url(text, "https", "http")
+    _true(parts.username and parts.path.strip("/"))
+
+
+def _header_safe(text: str) -> None:
+    """Refused here, or the HTTP client would refuse it later with the token in its error's text."""
+    _true(re.fullmatch(r"[!-~]+", text))
+
+
+def _signing_secret(text: str) -> None:
+    encoded = text.removeprefix("whsec_")
+    key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    _true(encoded != text and 24 <= len(key) <= 64)  # noqa: PLR2004 - the bounds of Standard Webhooks
+
+
+def _entries(value: object) -> object:
+    return [entry.strip() for entry in value.split(",") if entry.strip()] if isinstance(value, str) else value
+
+
+def _labelled(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    pairs = [entry.partition("=") for entry in value.split(",") if entry.strip()]
+    keys = {label.strip(): key.strip() for label, _, key in pairs}
+    _true(len(keys) == len(pairs) and all(label and key for label, key in keys.items()))
+    return keys
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """What a process was told. A field's description is its rule, as a fault's line shows it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
+        SecretStr("sqlite:///.onboarding/onboarding.db"),  # made absolute, from the working directory
+        description="a PostgreSQL URL, or a SQLite file",
+        examples=["postgresql+psycopg://user:password@host:5432/onboarding"],
+    )
+    broker_url: Annotated[SecretStr, _checked(_broker_url)] = Field(
+        SecretStr(_MEMORY),
+        description="an amqp:// or amqps:// URL, or memory:// for everything in one process",
+        examples=["amqp://user:password@host:5672/vhost"],
+    )
+    deel_url: Annotated[str, AfterValidator(_deel_url)] = Field(
+        "https://api.letsdeel.com/rest/v2",
+        description="the root of Deel's API: an http(s) URL without user, query or fragment",
+        examples=["https://api.letsdeel.com/rest/v2"],
+    )
+    deel_token: Annotated[SecretStr, _checked(_header_safe)] | None = Field(
+        None,
+        description="the organisation's API token: printable ASCII, without the word Bearer",
+        examples=["the token that Deel showed once"],
+    )
+    deel_rate: Positive = Field(
+        5.0, description="requests per second to Deel, of all processes: a number above 0", examples=["5"]
+    )
+    deel_session_field: Literal["hris_profile_id", "profile_id"] = Field(
+        "hris_profile_id", description="hris_profile_id or profile_id", examples=["hris_profile_id"]
+    )
+    vault_keys: Annotated[SecretStr, _checked(Keyring.from_setting)] | None = Field(
+        None,
+        description="keys, comma-separated: base64 of 32 bytes or id:base64; the first encrypts, all decrypt",
+        examples=["$(openssl rand -base64 32)"],
+    )
+    notify_urls: Annotated[tuple[Annotated[SecretStr, _checked(_target)], ...], BeforeValidator(_entries)] = Field(
+        (), description="comma-separated http(s) URLs", examples=["https://example.com/onboarded"]
+    )
+    notify_secret: Annotated[SecretStr, _checked(_signing_secret)] | None = Field(
+        None,
+        description="whsec_ and the base64 of 24 to 64 bytes; needed where ONBOARDING_NOTIFY_URLS is set",
+        examples=["whsec_$(openssl rand -base64 32)"],
+    )
+    notify_allow_private: bool = Field(
+        default=False, description="on or off: may targets have private addresses", examples=["off"]
+    )
+    webhook_secrets: Annotated[Mapping[str, SecretStr], BeforeValidator(_labelled)] = Field(
+        {}, description="comma-separated label=key pairs, no label twice", examples=["Deel production=key"]
+    )
+    consent: Literal["off", "required"] = Field("off", description="off or required", examples=["required"])
+    sentry_dsn: Annotated[SecretStr, _checked(_sentry_dsn)] | None = Field(
+        None, description="a Sentry DSN", examples=["https://key@sentry.example.com/1"]
+    )
+    log_format: Literal["console", "json"] = Field("console", description="console or json", examples=["json"])
+    lease_seconds: Positive = Field(60.0, description="how long a claim holds: a number above 0", examples=["60"])
+    crash_limit: int = Field(
+        3, ge=1, description="starts without an end before a run is parked: 1 or more", examples=["3"]
+    )
+
+    @field_validator("notify_secret")
+    @classmethod
+    def _targets_get_signatures(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if secret is None and info.data.get("notify_urls"):
+            raise ValueError
+        return secret
+
+    @property
+    def embedded(self) -> bool:
+        """All in one process: the broker is its memory."""
+        return self.broker_url.get_secret_value() == _MEMORY
+
+    @property
+    def production(self) -> bool:
+        """The database is not SQLite."""
+        return self.sqlite_path is None
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """Of the SQLite file; None with PostgreSQL."""
+        scheme, _, path = self.database_url.get_secret_value().partition(_SQLITE)
+        return None if scheme else Path(path.partition("?")[0])
+
+    def require_deel_token(self) -> SecretStr:
+        """For processes that talk to Deel. Raises SettingsError where there is no token."""
+        if self.deel_token is None:
+            raise SettingsError(_fault("deel_token"))
+        return self.deel_token
+
+    def keyring(self) -> Keyring:
+        """The vault's keys: ONBOARDING_VAULT_KEYS; on a laptop, else, a key file beside the SQLite file.
+
+        Raises SettingsError in production without keys, or where the key file cannot be read or made.
+        """
+        if self.vault_keys is not None:
+            return Keyring.from_setting(self.vault_keys.get_secret_value())
+        if self.sqlite_path is None:
+            raise SettingsError(f"{_fault('vault_keys')}\n(PostgreSQL is configured, so no key file is made.)")
+        try:
+            return Keyring.kept_in(self.sqlite_path.with_name("vault.key"))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "it holds no key"
+        raise SettingsError(f"The key file beside the SQLite file is of no use: {why}\n{_fault('vault_keys')}")
+
+    def secrets(self) -> list[SecretStr]:
+        """Every value that must never be printed: each process tells `masking.remember_secret` at its start."""
+        words = [*self.notify_urls, *self.webhook_secrets.values()]
+        words += filter(None, (self.deel_token, self.notify_secret, self.sentry_dsn))
+        if self.vault_keys is not None:
+            entries = self.vault_keys.get_secret_value().split(",")
+            words += [SecretStr(entry.strip().rpartition(":")[2]) for entry in entries]
+        return words + [word for url in (self.database_url, self.broker_url) for word in _passwords(url)]
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `environ` (the process's own by default).
+
+    Raises SettingsError, with every fault that there is.
+    """
+    values: dict[str, str] = {}
+    faults: dict[str, str] = {}
+    for field in Settings.model_fields:
+        try:
+            values[field] = _value(_variable(field), os.environ if environ is None else environ)
+        except SettingsError as fault:
+            faults[field] = str(fault)
+    try:
+        settings = Settings.model_validate({field: value for field, value in values.items() if value})
+    except ValidationError as error:
+        for detail in error.errors(include_input=False, include_url=False, include_context=False):
+            name = str(detail["loc"][0])
+            faults.setdefault(name, _fault(name))
+    if faults:  # raised out here: pydantic's error, with the values in it, is not in its context
+        raise SettingsError("\n".join(faults.values()))
+    return settings
+
+
+def unknown(environ: Mapping[str, str] | None = None) -> list[str]:
+    """One line for each ONBOARDING_ variable that is no setting: a typo would else pass in silence."""
+    known = [_variable(name) for name in Settings.model_fields]
+    known += [name + _FILE for name in known]
+    lines = []
+    for name in sorted(os.environ if environ is None else environ):
+        if name.startswith(PREFIX) and name not in known and name not in _NOT_OURS:
+            like = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            lines.append(f"{name}: no such setting" + "".join(f"; do you mean {word}?" for word in like))
+    return lines
+
+
+def _value(name: str, environ: Mapping[str, str]) -> str:
+    value, path = environ.get(name, "").strip(), environ.get(name + _FILE, "").strip()
+    if value and path:
+        raise SettingsError(f"{name} and {name}{_FILE} are both set: keep one of them")
+    try:
+        return Path(path).read_text("utf-8").strip() if path else value
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+    example = f"{name}{_FILE}=/run/secrets/{name.lower()}"
+    raise SettingsError(f"{name}{_FILE}: names a file that cannot be read ({why}); for example {example}")
+
+
+def _variable(field: str) -> str:
+    return PREFIX + field.upper()
+
+
+def _fault(field: str) -> str:
+    about = Settings.model_fields[field]
+    example = (about.examples or [""])[0]
+    return f'{_variable(field)}: {about.description}; for example {_variable(field)}="{example}"'
+
+
+def _passwords(url: SecretStr) -> list[SecretStr]:
+    """Plain and percent-encoded. Weak ones are left out: where it is `onboarding`, logs would lose that word."""
+    words = [urlsplit(node).password or "" for node in url.get_secret_value().split(";")]
+    return [SecretStr(word) for word in {*words, *map(unquote, words)} if len(word) >= _STRONG]
