@@ -1,0 +1,69 @@
+"""The slots of a request budget: one row per Deel token, whose lock is the waiting line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select, update
+
+from onboarding.store.sql import clock
+from onboarding.store.tables import budgets
+from onboarding.store.upsert import insert_or_ignore
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a budget is paced: `slots` requests in any `window_s` seconds, nobody waits longer than `longest_wait_s`."""
+
+    slots: int
+    window_s: float
+    longest_wait_s: float
+
+
+def reserve(db: Connection, fingerprint: str, pace: Pace) -> float:
+    """Take the slot that comes free first; return the seconds until it does.
+
+    More than `pace.longest_wait_s` means that nothing was taken. Requests are served in the order in which
+    they asked: each waits for the row, and then gets the earliest time that is left.
+    """
+    free_at, now = _locked(db, fingerprint, pace)
+    first = min(range(pace.slots), key=free_at.__getitem__)
+    start = max(now, free_at[first])
+    if start - now <= pace.longest_wait_s:
+        free_at[first] = start + pace.window_s
+        _write(db, fingerprint, free_at)
+    return start - now
+
+
+def hold(db: Connection, fingerprint: str, pace: Pace, seconds: float) -> None:
+    """Let nobody start for so many seconds: Deel refused a call, somebody else spends the same budget."""
+    free_at, now = _locked(db, fingerprint, pace)
+    _write(db, fingerprint, [max(time, now + min(seconds, pace.longest_wait_s)) for time in free_at])
+
+
+def in_use(db: Connection, fingerprint: str) -> int:
+    """How many slots are taken at this moment."""
+    row = db.execute(select(budgets.c.free_at, clock().label("now")).where(budgets.c.fingerprint == fingerprint))
+    found = row.one_or_none()
+    return sum(time > found.now.timestamp() for time in json.loads(found.free_at)) if found else 0
+
+
+def _locked(db: Connection, fingerprint: str, pace: Pace) -> tuple[list[float], float]:
+    insert_or_ignore(db, budgets, fingerprint=fingerprint, free_at="[]")
+    query = select(budgets.c.free_at).where(budgets.c.fingerprint == fingerprint).with_for_update()
+    free_at: list[float] = json.loads(db.execute(query).scalar_one())
+    # a statement of its own: the clock must be read after the wait for the row, not before
+    now = db.execute(select(clock())).scalar_one().timestamp()
+    # a slot that is taken for longer than anybody can have waited was written before the clock jumped back
+    latest = now + pace.longest_wait_s + pace.window_s
+    free_at = [time if time <= latest else now + pace.window_s for time in sorted(free_at)[-pace.slots :]]
+    return free_at + [now] * (pace.slots - len(free_at)), now
+
+
+def _write(db: Connection, fingerprint: str, free_at: list[float]) -> None:
+    db.execute(
+        update(budgets)
+        .where(budgets.c.fingerprint == fingerprint)
+        .values(free_at=json.dumps([round(time, 6) for time in free_at]))
+    )

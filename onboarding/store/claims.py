@@ -1,0 +1,284 @@
+"""The claim of a run and the record of what an attempt came to: the fence stands in every `where`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, exists, insert, or_, select, update
+
+from onboarding.runs import ACTIVE, Back, Change, Done, Outcome, Park, Reason, Run, State, Step
+from onboarding.store import consents, facts, organizations, tokens
+from onboarding.store.sql import clock, from_now
+from onboarding.store.tables import attempts, runs
+from onboarding.store.tables import organizations as organizations_table
+from onboarding.vault import Keyring
+
+FACTS_FRESH_S = 600.0
+EARLY_S = 0.5  # a delayed message may come this much before the row's time
+PAUSED_LOOK_S = 900.0  # how often a run of a paused organisation is looked at, should its `resume` be lost
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to write to a run, until somebody claims it after us."""
+
+    run: Run
+    fence: int
+    probe: bool = False  # let through although the organisation is paused, to see whether it still must be
+
+    @property
+    def step(self) -> Step:
+        """The step that is claimed."""
+        return self.run.step
+
+
+class Why(Enum):
+    """Why a run could not be claimed."""
+
+    UNKNOWN = "unknown"
+    ENDED = "ended"  # completed, failed or cancelled
+    STEP_DONE = "step_done"  # the run is past this step
+    STEP_AHEAD = "step_ahead"  # the run went back to an earlier step, which has a message of its own
+    HELD = "held"  # another attempt holds the lease
+    TOO_EARLY = "too_early"  # the row names a later time for the next try
+    PAUSED = "paused"
+    CRASH_LOOP = "crash_loop"  # parked just now, by this look at it
+
+
+@dataclass(frozen=True)
+class NoClaim:
+    """Not claimed, and why. `wait_s`: seconds until the lease that stands in the way runs out."""
+
+    why: Why
+    state: State | None = None
+    wait_s: float = 0.0
+    run: Run | None = None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Of every claim. `lease_s`: seconds until others may take over; `crash_limit`: starts without an end."""
+
+    lease_s: float = 60.0
+    crash_limit: int = 3
+    probe_every_s: float = 300.0
+
+
+def begin(db: Connection, run_id: str, step: Step, terms: Terms) -> Claim | NoClaim:
+    """Claim a run for one step and write down that an attempt began; say why not where it cannot be had."""
+    paused = exists().where(
+        organizations_table.c.id == runs.c.organization_id, organizations_table.c.paused_at.is_not(None)
+    )
+    row = _take(db, run_id, step, terms, ~paused)
+    if row is not None:
+        return _started(db, row, probe=False)
+    found = db.execute(select(runs, clock().label("now")).where(runs.c.id == run_id)).one_or_none()
+    if found is None:
+        return NoClaim(Why.UNKNOWN)
+    refusal = _why_not(found, step)
+    if refusal is not None:
+        return refusal
+    if found.starts >= terms.crash_limit:
+        return _park_crash_loop(db, found)
+    if organizations.take_probe(db, found.organization_id, terms.probe_every_s):
+        row = _take(db, run_id, step, terms, paused)
+        return _started(db, row, probe=True) if row is not None else NoClaim(Why.HELD, wait_s=1.0)
+    return _wait_for_resume(db, found)
+
+
+def record(db: Connection, claim: Claim, change: Change, keyring: Keyring, terms: Terms) -> bool:
+    """Write what an attempt came to: run, attempt, token and organisation together, under the claim's fence.
+
+    False: a newer claim owns the run, or an engineer cancelled it. You are late: stop, write nothing more.
+    """
+    run = claim.run
+    written = db.execute(
+        update(runs)
+        .where(runs.c.id == run.id, runs.c.fence == claim.fence, runs.c.state.in_((*ACTIVE, change.state)))
+        .values(
+            state=change.state,
+            step=change.step,
+            reason=change.reason,
+            tries=change.tries,
+            reissues=change.reissues,
+            parkings=change.parkings,
+            starts=0,
+            lease_until=None,
+            updated_at=from_now(),
+            **_times(change, terms.lease_s),
+            **_learnt(db, run, change.source, keyring),
+        )
+    )
+    if written.rowcount == 0:
+        return False
+    _end_attempt(db, claim, change)
+    _follow_up(db, claim, change, keyring)
+    return True
+
+
+def _times(change: Change, lease_s: float) -> dict[str, Any]:
+    """When the run is due, and when the reconciler should wonder where its message is.
+
+    Waits up to a lease ride in the broker, so the reconciler gives their message a lease's grace; longer
+    waits lie in the row alone, and it sends their message itself.
+    """
+    if change.state not in ACTIVE:
+        return {"next_attempt_at": None, "nudge_at": None}
+    if change.wait_s is not None:
+        grace = lease_s if change.wait_s <= lease_s else 0.0
+        return {"next_attempt_at": from_now(change.wait_s), "nudge_at": from_now(change.wait_s + grace)}
+    if change.state is State.WAITING and not change.pauses:
+        return {"next_attempt_at": None, "nudge_at": None}  # who ends the wait will nudge
+    return {"next_attempt_at": None, "nudge_at": from_now(PAUSED_LOOK_S if change.pauses else lease_s)}
+
+
+def _learnt(db: Connection, run: Run, source: Outcome, keyring: Keyring) -> dict[str, Any]:
+    match source:
+        case Done():
+            learnt: dict[str, Any] = {}
+            if source.hris_profile_id is not None:
+                learnt["hris_profile_id"] = source.hris_profile_id
+            if source.token_expires_at is not None:
+                learnt["token_expires_at"] = source.token_expires_at
+            if source.facts is not None:
+                learnt |= facts.columns(db, keyring, run.contract_id, source.facts)
+            return learnt
+        case Back():
+            return {"token_expires_at": None}
+        case Park(dead_issue=int()):
+            return {"token_expires_at": None}
+        case _:
+            return {}
+
+
+def _end_attempt(db: Connection, claim: Claim, change: Change) -> None:
+    db.execute(
+        update(attempts)
+        .where(attempts.c.run_id == claim.run.id, attempts.c.fence == claim.fence)
+        .values(
+            ended_at=from_now(),
+            outcome=change.outcome,
+            reason=change.reason,
+            http_status=change.source.http_status,
+            request_id=change.source.request_id,
+        )
+    )
+
+
+def _follow_up(db: Connection, claim: Claim, change: Change, keyring: Keyring) -> None:
+    run, source = claim.run, change.source
+    if isinstance(source, Done) and source.issued and run.hris_profile_id:
+        tokens.keep(db, keyring, run.organization_id, run.hris_profile_id, source.issued)
+    if isinstance(source, Back | Park) and source.dead_issue is not None and run.hris_profile_id:
+        tokens.bury(db, run.organization_id, run.hris_profile_id, source.dead_issue)
+    if change.pauses is not None:
+        organizations.pause(db, run.organization_id, change.pauses, run.step)
+    if change.reason is Reason.CONSENT_MISSING and consents.given(db, run.contract_id):
+        consents.nudge(db, run.contract_id)  # it came while the step looked
+    if claim.probe and change.outcome == "done":
+        organizations.resume_after_probe(db, run.organization_id, run.step)
+
+
+def _take(db: Connection, run_id: str, step: Step, terms: Terms, condition: Any) -> Row[Any] | None:
+    """Take the run if it is free, due and not in a crash loop."""
+    free = or_(runs.c.lease_until.is_(None), runs.c.lease_until <= from_now())
+    due = or_(runs.c.next_attempt_at.is_(None), runs.c.next_attempt_at <= from_now(EARLY_S))
+    return db.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.step == step, runs.c.state.in_(ACTIVE), free, due)
+        .where(runs.c.starts < terms.crash_limit, condition)
+        .values(
+            state=State.RUNNING,
+            fence=runs.c.fence + 1,
+            starts=runs.c.starts + 1,
+            lease_until=from_now(terms.lease_s),
+            nudge_at=from_now(terms.lease_s),
+            next_attempt_at=None,
+            nudges=0,
+            updated_at=from_now(),
+        )
+        .returning(*runs.c, (runs.c.facts_at > from_now(-FACTS_FRESH_S)).label("facts_fresh"))
+    ).one_or_none()
+
+
+def _started(db: Connection, row: Row[Any], *, probe: bool) -> Claim:
+    if row.starts > 1:
+        mark_crashed(db, row.id)
+    db.execute(insert(attempts).values(run_id=row.id, step=row.step, fence=row.fence))
+    return Claim(run=run_of(row), fence=row.fence, probe=probe)
+
+
+def mark_crashed(db: Connection, run_id: str) -> None:
+    """An attempt of this run that has no end never will."""
+    cut_off = and_(attempts.c.run_id == run_id, attempts.c.ended_at.is_(None), attempts.c.outcome.is_(None))
+    db.execute(update(attempts).where(cut_off).values(outcome="crashed"))
+
+
+def _why_not(row: Row[Any], step: Step) -> NoClaim | None:
+    state, at = State(row.state), Step(row.step)
+    if state not in ACTIVE:
+        return NoClaim(Why.ENDED, state)
+    if at.position > step.position:
+        return NoClaim(Why.STEP_DONE, state)
+    if at.position < step.position:
+        return NoClaim(Why.STEP_AHEAD, state)
+    if row.lease_until is not None and row.lease_until > row.now:
+        return NoClaim(Why.HELD, state, wait_s=(row.lease_until - row.now).total_seconds())
+    if row.next_attempt_at is not None and row.next_attempt_at > row.now + timedelta(seconds=EARLY_S):
+        return NoClaim(Why.TOO_EARLY, state, wait_s=(row.next_attempt_at - row.now).total_seconds())
+    return None
+
+
+def _wait_for_resume(db: Connection, row: Row[Any]) -> NoClaim:
+    """Put the run to sleep until its organisation is resumed; nothing is tried, nothing is burnt."""
+    reason = organizations.paused_reason(db, row.organization_id)
+    if reason is None:  # paused when we asked to claim, resumed since: a new message in a second will do
+        return NoClaim(Why.HELD, State(row.state), wait_s=1.0)
+    db.execute(
+        update(runs)
+        .where(runs.c.id == row.id, runs.c.fence == row.fence, runs.c.state.in_(ACTIVE))
+        .values(state=State.WAITING, reason=reason, nudge_at=from_now(PAUSED_LOOK_S), updated_at=from_now())
+    )
+    return NoClaim(Why.PAUSED, State.WAITING)
+
+
+def _park_crash_loop(db: Connection, row: Row[Any]) -> NoClaim:
+    mark_crashed(db, row.id)
+    db.execute(
+        update(runs)
+        .where(runs.c.id == row.id, runs.c.fence == row.fence)
+        .values(
+            state=State.FAILED,
+            reason=Reason.CRASH_LOOP,
+            parkings=runs.c.parkings + 1,
+            fence=runs.c.fence + 1,
+            lease_until=None,
+            nudge_at=None,
+            updated_at=from_now(),
+        )
+    )
+    return NoClaim(Why.CRASH_LOOP, State.FAILED, run=run_of(row))
+
+
+def run_of(row: Row[Any]) -> Run:
+    """The row as a step sees it."""
+    return Run(
+        id=row.id,
+        organization_id=row.organization_id,
+        contract_id=row.contract_id,
+        state=State(row.state),
+        step=Step(row.step),
+        reason=Reason.of(row.reason) if row.reason else None,
+        tries=row.tries,
+        reissues=row.reissues,
+        parkings=row.parkings,
+        reissue_asked=row.reissue_asked,
+        hris_profile_id=row.hris_profile_id,
+        contract_type=row.contract_type,
+        has_emails=row.emails_sealed is not None,
+        facts_fresh=bool(getattr(row, "facts_fresh", False)),
+        tried_before=row.tries > 0 or row.starts > 1 or row.parkings > 0,
+    )

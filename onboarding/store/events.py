@@ -1,0 +1,181 @@
+"""What became of each event: accepted, duplicate, ignored or dead."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import SecretStr
+from sqlalchemy import Connection, insert, select, update
+
+from onboarding.events import Dead, Event, Ignored, Message
+from onboarding.runs import Facts, State, Step
+from onboarding.store import data_keys, facts
+from onboarding.store.sql import from_now
+from onboarding.store.tables import dead_letters, events, runs
+from onboarding.store.upsert import insert_or_ignore
+from onboarding.vault import Keyring, open_sealed, seal
+
+DEAD_LETTERS = "dead-letters"  # the data key of all of them
+KEPT_BYTES = 1 << 20
+_PLAIN = [column for column in dead_letters.c if column.name != "sealed"]
+HOME = "home"  # stands for the organisation of the configured token until Deel has told its id
+NO_WORD = "(sealed)"  # in place of a routing key that may be more than one: the letter's sealed part has it
+# As a type's: no white space, no "@", so that no sender makes a column of ours hold an address.
+_ROUTING_KEY = re.compile(r"[A-Za-z0-9._:/#*-]{0,255}")
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run that an event made, to be nudged."""
+
+    run_id: str
+    contract_id: str
+
+
+@dataclass(frozen=True)
+class Filing:
+    """What intake knows when it files events."""
+
+    keyring: Keyring
+    home_organization: str  # of events that name none
+    lease_s: float
+
+
+def file(
+    db: Connection, message: Message, answers: Sequence[Event | Ignored | Dead], filing: Filing, source: str = "hris"
+) -> list[NewRun]:
+    """Write down what a message was read as, and make the runs that it asks for. One transaction."""
+    made = []
+    dead: Dead | None = None
+    for answer in answers:
+        match answer:
+            case Event():
+                new = _file_event(db, answer, filing)
+                made += [new] if new else []
+            case Ignored():
+                _disposed(db, answer, "ignored", answer.why, contract_id=answer.contract_id)
+            case Dead() if _disposed(db, answer, "dead", answer.why):
+                dead = dead or answer
+            case Dead():
+                pass
+    if dead is not None:
+        bury(db, message, dead.why, filing.keyring, source)
+    return made
+
+
+def bury(db: Connection, message: Message, reason: str, keyring: Keyring, source: str) -> str:
+    """Keep a message that nobody could use, sealed: it may hold personal data. Returns its id."""
+    letter_id = secrets.token_hex(6)
+    key = data_keys.get_or_make(db, keyring, DEAD_LETTERS)
+    content = {
+        "headers": {str(name): _text(value) for name, value in message.headers.items()},
+        "content_type": message.content_type,
+        "content_encoding": message.content_encoding,
+        "routing_key": message.routing_key,
+        "body": base64.b64encode(message.body[:KEPT_BYTES]).decode(),
+    }
+    db.execute(
+        insert(dead_letters).values(
+            id=letter_id,
+            source=source,
+            routing_key=message.routing_key if _ROUTING_KEY.fullmatch(message.routing_key) else NO_WORD,
+            reason=reason,
+            size=len(message.body),
+            sealed=seal(key, (letter_id, "dead_letters.sealed"), SecretStr(json.dumps(content))),
+        )
+    )
+    return letter_id
+
+
+def letters(db: Connection) -> Sequence[Any]:
+    """The dead letters without their contents, newest first."""
+    return db.execute(select(*_PLAIN).order_by(dead_letters.c.received_at.desc())).all()
+
+
+def letter(db: Connection, letter_id: str) -> Any:
+    """A dead letter without its contents; None: there is none of this id."""
+    return db.execute(select(*_PLAIN).where(dead_letters.c.id == letter_id)).one_or_none()
+
+
+def open_letter(db: Connection, keyring: Keyring, letter_id: str) -> SecretStr | None:
+    """A dead letter's headers and body as JSON; None: no such letter."""
+    sealed = db.execute(select(dead_letters.c.sealed).where(dead_letters.c.id == letter_id)).scalar_one_or_none()
+    if sealed is None:
+        return None
+    key = data_keys.get(db, keyring, DEAD_LETTERS)
+    return open_sealed(key, (letter_id, "dead_letters.sealed"), sealed)
+
+
+def _file_event(db: Connection, event: Event, filing: Filing) -> NewRun | None:
+    run = db.execute(select(runs.c.id).where(runs.c.contract_id == event.contract_id)).scalar_one_or_none()
+    if run is not None:
+        _disposed(db, event, "duplicate", "run_exists", contract_id=event.contract_id, run_id=run)
+        return None
+    run_id = secrets.token_hex(8)
+    if not _disposed(db, event, "accepted", None, contract_id=event.contract_id, run_id=run_id):
+        return None  # this very event was filed before
+    told = event.told
+    known = Facts(told.contract_type, told.emails, told.hris_profile_id) if told else None
+    new = insert_or_ignore(
+        db,
+        runs,
+        id=run_id,
+        organization_id=event.organization_id or filing.home_organization,
+        contract_id=event.contract_id,
+        state=State.PENDING,
+        step=Step.CONTRACT_CREATED,
+        nudge_at=from_now(filing.lease_s),
+        hris_profile_id=known.hris_profile_id if known else None,
+        **(facts.columns(db, filing.keyring, event.contract_id, known) if known else {}),
+    )
+    if new:
+        return NewRun(run_id, event.contract_id)
+    # another event of this contract was filed between our look and our insert
+    winner = select(runs.c.id).where(runs.c.contract_id == event.contract_id).scalar_subquery()
+    db.execute(
+        update(events)
+        .where(events.c.dedup_key == event.dedup_key)
+        .values(disposition="duplicate", reason="run_exists", run_id=winner)
+    )
+    return None
+
+
+def _disposed(
+    db: Connection,
+    answer: Event | Ignored | Dead,
+    disposition: str,
+    reason: str | None,
+    *,
+    contract_id: str | None = None,
+    run_id: str | None = None,
+) -> bool:
+    """Write the event's row. False: it was written before, and this is a repeat of it."""
+    row = {
+        "source": answer.source,
+        "type": _plain(getattr(answer, "type", None)),
+        "organization_id": _plain(getattr(answer, "organization_id", None)),
+        "contract_id": _plain(contract_id),
+    }
+    if insert_or_ignore(
+        db, events, dedup_key=answer.dedup_key, disposition=disposition, reason=reason, run_id=run_id, **row
+    ):
+        return True
+    first = select(events.c.run_id).where(events.c.dedup_key == answer.dedup_key)
+    run_id = db.execute(first).scalar_one_or_none()
+    db.execute(insert(events).values(disposition="duplicate", reason="event_repeated", run_id=run_id, **row))
+    return False
+
+
+def _plain(text: str | None) -> str | None:
+    """What a text column of both databases takes: no NUL, no lone surrogate, 128 characters."""
+    return text.replace("\0", "?").encode("utf-8", "replace").decode()[:128] if text is not None else None
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,44 @@
+"""What is known of a contract's worker, sealed under the contract's data key."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import SecretStr
+from sqlalchemy import Connection, select
+
+from onboarding.runs import Facts
+from onboarding.store import data_keys
+from onboarding.store.sql import from_now
+from onboarding.store.tables import runs
+from onboarding.vault import Keyring, open_sealed, seal
+
+COLUMN = "runs.emails_sealed"
+
+
+def columns(db: Connection, keyring: Keyring, contract_id: str, facts: Facts) -> dict[str, Any]:
+    """The columns of a run that hold these facts. Makes the contract's data key where there is none yet."""
+    held: dict[str, Any] = {"contract_type": facts.contract_type, "facts_at": from_now()}
+    if facts.emails:
+        key = data_keys.get_or_make(db, keyring, _subject(contract_id))
+        plain = SecretStr(json.dumps([email.get_secret_value() for email in facts.emails]))
+        held["emails_sealed"] = seal(key, (contract_id, COLUMN), plain)
+    return held
+
+
+def emails_of(db: Connection, keyring: Keyring, run_id: str) -> tuple[SecretStr, ...]:
+    """The worker's addresses as the contract names them; none if none were told.
+
+    Raises VaultError where the vault's keys do not open them.
+    """
+    row = db.execute(select(runs.c.contract_id, runs.c.emails_sealed).where(runs.c.id == run_id)).one()
+    if row.emails_sealed is None:
+        return ()
+    key = data_keys.get(db, keyring, _subject(row.contract_id))
+    plain = open_sealed(key, (row.contract_id, COLUMN), row.emails_sealed)
+    return tuple(SecretStr(email) for email in json.loads(plain.get_secret_value()))
+
+
+def _subject(contract_id: str) -> str:
+    return f"contract:{contract_id}"

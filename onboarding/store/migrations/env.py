@@ -1,0 +1,12 @@
+"""Alembic's environment: the schema of `onboarding.store.tables`, on the connection that `migrate` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from onboarding.store.tables import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, compare_type=True)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,71 @@
+"""Which target has which message: delivered, refused, or to be tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from sqlalchemy import Connection, or_, select, update
+
+from onboarding.store.sql import from_now
+from onboarding.store.tables import notifications
+from onboarding.store.upsert import insert_or_ignore
+
+
+def prepare(db: Connection, run_id: str, message_id: str, targets: Iterable[str]) -> Sequence[Any]:
+    """Write down a message for each target before anything is sent; returns the rows that are still open,
+    each with whether it is `due`.
+
+    Doing it again changes nothing: id, time and what was delivered stay.
+    """
+    for target in targets:
+        insert_or_ignore(
+            db, notifications, message_id=message_id, target=target, run_id=run_id, created_at=from_now(), tries=0
+        )
+    due = or_(notifications.c.next_try_at.is_(None), notifications.c.next_try_at <= from_now()).label("due")
+    return db.execute(select(notifications, due).where(notifications.c.message_id == message_id, _open())).all()
+
+
+def delivered(db: Connection, message_id: str, target: str, http_status: int | None) -> None:
+    """The target took it."""
+    _set(db, message_id, target, delivered_at=from_now(), http_status=http_status)
+
+
+def refused(db: Connection, message_id: str, target: str, http_status: int | None) -> None:
+    """The target said that it never will: not tried again by itself."""
+    _set(db, message_id, target, refused_at=from_now(), http_status=http_status)
+
+
+def failed(db: Connection, message_id: str, target: str, http_status: int | None, wait_s: float) -> None:
+    """The target did not answer, or with 5xx."""
+    row = (notifications.c.message_id == message_id) & (notifications.c.target == target)
+    db.execute(
+        update(notifications)
+        .where(row)
+        .values(tries=notifications.c.tries + 1, next_try_at=from_now(wait_s), http_status=http_status)
+    )
+
+
+def reopen(db: Connection, run_id: str) -> None:
+    """A replay asks targets that had refused once more."""
+    db.execute(update(notifications).where(notifications.c.run_id == run_id).values(refused_at=None, next_try_at=None))
+
+
+def gone(db: Connection, run_id: str) -> set[str]:
+    """Targets that answered 410 to this run's messages: they are not told that it failed because of that."""
+    query = select(notifications.c.target).where(
+        notifications.c.run_id == run_id,
+        notifications.c.refused_at.is_not(None),
+        notifications.c.http_status == HTTPStatus.GONE,
+    )
+    return set(db.execute(query).scalars())
+
+
+def _open() -> Any:
+    return notifications.c.delivered_at.is_(None) & notifications.c.refused_at.is_(None)
+
+
+def _set(db: Connection, message_id: str, target: str, **columns: Any) -> None:
+    row = (notifications.c.message_id == message_id) & (notifications.c.target == target)
+    db.execute(update(notifications).where(row).values(**columns))

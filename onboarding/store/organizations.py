@@ -1,0 +1,126 @@
+"""Organisations: paused, probed, resumed; and what was learnt of a token for Deel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, case, select, update
+
+from onboarding.runs import PAUSING, Reason, State, Step
+from onboarding.store.sql import from_now
+from onboarding.store.tables import deel_tokens, organizations, runs
+from onboarding.store.upsert import insert_or_ignore
+
+FIRST_PROBE_S = 300.0
+
+
+def pause(db: Connection, organization_id: str, reason: Reason, step: Step | None, *, probe: bool = True) -> bool:
+    """Let every run of it wait. False: it was paused already (then its first reason stands: one alert).
+
+    With `probe`, one waiting run is let through from time to time, and ends the pause when it succeeds.
+    """
+    insert_or_ignore(db, organizations, id=organization_id)
+    written = db.execute(
+        update(organizations)
+        .where(organizations.c.id == organization_id, organizations.c.paused_at.is_(None))
+        .values(
+            paused_reason=reason,
+            paused_step=step,
+            paused_at=from_now(),
+            probe_at=from_now(FIRST_PROBE_S) if probe else None,
+        )
+    )
+    return written.rowcount == 1
+
+
+def paused_reason(db: Connection, organization_id: str) -> str | None:
+    """Why it is paused; None: it is not."""
+    query = select(organizations.c.paused_reason).where(
+        organizations.c.id == organization_id, organizations.c.paused_at.is_not(None)
+    )
+    return db.execute(query).scalar_one_or_none()
+
+
+def take_probe(db: Connection, organization_id: str, every_s: float) -> bool:
+    """Whether this run is the one that may try although its organisation is paused."""
+    written = db.execute(
+        update(organizations)
+        .where(organizations.c.id == organization_id, organizations.c.paused_at.is_not(None))
+        .where(organizations.c.probe_at <= from_now())
+        .values(probe_at=from_now(every_s))
+    )
+    return written.rowcount == 1
+
+
+def resume(db: Connection, organization_id: str) -> bool:
+    """End the pause; its waiting runs are nudged by the reconciler. False: it was not paused."""
+    written = db.execute(
+        update(organizations)
+        .where(organizations.c.id == organization_id, organizations.c.paused_at.is_not(None))
+        .values(paused_reason=None, paused_step=None, paused_at=None, probe_at=None)
+    )
+    db.execute(
+        update(runs)
+        .where(runs.c.organization_id == organization_id, runs.c.state == State.WAITING)
+        .where(runs.c.reason.in_(PAUSING))
+        .values(nudge_at=from_now(), nudges=0)
+    )
+    return written.rowcount == 1
+
+
+def resume_after_probe(db: Connection, organization_id: str, step: Step) -> bool:
+    """A probe got through the step that had met the trouble: the pause has no cause any more."""
+    # a pause that an engineer made meanwhile names no step: no probe ends it
+    query = select(organizations.c.id).where(organizations.c.id == organization_id, organizations.c.paused_step == step)
+    return db.execute(query).one_or_none() is not None and resume(db, organization_id)
+
+
+def nudge_probes(db: Connection) -> None:
+    """For each paused organisation whose probe is due, make one waiting run due: at the step of the trouble if any."""
+    due = select(organizations.c.id, organizations.c.paused_step).where(organizations.c.probe_at <= from_now())
+    for organization in db.execute(due).all():
+        candidate = (
+            select(runs.c.id)
+            .where(runs.c.organization_id == organization.id, runs.c.state == State.WAITING)
+            .where(runs.c.reason.in_(PAUSING))
+            .order_by(case((runs.c.step == organization.paused_step, 0), else_=1), runs.c.created_at)
+            .limit(1)
+        )
+        db.execute(update(runs).where(runs.c.id == candidate.scalar_subquery()).values(nudge_at=from_now()))
+
+
+def learnt(db: Connection, fingerprint: str) -> Any:
+    """What is known of this token for Deel: a row with `organization_id` and `session_field`, or None."""
+    return db.execute(select(deel_tokens).where(deel_tokens.c.fingerprint == fingerprint)).one_or_none()
+
+
+def learn(db: Connection, fingerprint: str, **columns: str) -> None:
+    """Keep what Deel told of this token."""
+    insert_or_ignore(db, deel_tokens, fingerprint=fingerprint)
+    db.execute(update(deel_tokens).where(deel_tokens.c.fingerprint == fingerprint).values(**columns))
+
+
+def adopt(db: Connection, placeholder: str, organization_id: str) -> None:
+    """Give the runs of events that named no organisation to the one that the token turned out to have."""
+    db.execute(update(runs).where(runs.c.organization_id == placeholder).values(organization_id=organization_id))
+
+
+def known(db: Connection, organization_id: str) -> bool:
+    """Whether there is a run of it, or it was paused before."""
+    of_runs = select(runs.c.id).where(runs.c.organization_id == organization_id).limit(1)
+    own_row = select(organizations.c.id).where(organizations.c.id == organization_id)
+    return any(db.execute(query).first() is not None for query in (of_runs, own_row))
+
+
+def paused(db: Connection) -> Sequence[Any]:
+    """The paused organisations: id, paused_reason."""
+    query = select(organizations.c.id, organizations.c.paused_reason).where(organizations.c.paused_at.is_not(None))
+    return db.execute(query).all()
+
+
+def home(db: Connection) -> str | None:
+    """The organisation of the configured token, once it was learnt; None before, or where several tokens are known."""
+    known = db.execute(select(deel_tokens.c.organization_id).where(deel_tokens.c.organization_id.is_not(None)))
+    ids = set(known.scalars())
+    return ids.pop() if len(ids) == 1 else None

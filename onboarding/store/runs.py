@@ -1,0 +1,147 @@
+"""Runs as people look at them and press: listings, timelines, replay, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, or_, select, update
+
+from onboarding.runs import ACTIVE, State, Step
+from onboarding.store import organizations
+from onboarding.store.claims import mark_crashed
+from onboarding.store.sql import clock, from_now
+from onboarding.store.tables import attempts, audit, dead_letters, events, runs
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What an engineer asked for: from which step (None: where it stopped), with a new token or the one that lives."""
+
+    step: Step | None = None
+    reissue: bool = False
+
+
+def listing(
+    db: Connection, *, state: State | None = None, reason: str | None = None, limit: int | None = None
+) -> Sequence[Any]:
+    """Runs, the newest first, each with how many attempts it has had."""
+    counted = select(func.count()).where(attempts.c.run_id == runs.c.id).scalar_subquery()
+    query = select(runs, counted.label("attempts")).order_by(runs.c.created_at.desc(), runs.c.id)
+    if state is not None:
+        query = query.where(runs.c.state == state)
+    if reason is not None:
+        query = query.where(runs.c.reason == reason)
+    return db.execute(query.limit(limit)).all()
+
+
+def find(db: Connection, name: str) -> Row[Any] | None:
+    """A run by its own id or by its contract's; with `attempts` and the database's `now` beside its columns."""
+    counted = select(func.count()).where(attempts.c.run_id == runs.c.id).scalar_subquery()
+    query = select(runs, counted.label("attempts"), clock().label("now"))
+    for column in (runs.c.id, runs.c.contract_id):
+        row = db.execute(query.where(column == name)).one_or_none()
+        if row is not None:
+            return row
+    return None
+
+
+def timeline(db: Connection, run_id: str) -> Sequence[Any]:
+    """Every attempt of a run, in the order in which they began."""
+    return db.execute(select(attempts).where(attempts.c.run_id == run_id).order_by(attempts.c.id)).all()
+
+
+def replay(db: Connection, row: Row[Any], wish: Replay) -> bool:
+    """Let a run go on: where it stopped, or from a step. False: a worker holds it at this moment.
+
+    The fence moves, so that nothing an older attempt still does is written. A completed run is verified
+    again; a cancelled or failed one goes on at the step where it ended. The token is kept unless asked.
+    """
+    step = wish.step or where_to_go_on(row, reissue=wish.reissue)
+    free = or_(runs.c.lease_until.is_(None), runs.c.lease_until <= from_now())
+    written = db.execute(
+        update(runs)
+        .where(runs.c.id == row.id, runs.c.fence == row.fence, free)
+        .values(
+            state=State.PENDING,
+            step=step,
+            reason=None,
+            fence=runs.c.fence + 1,
+            lease_until=None,
+            next_attempt_at=None,
+            nudge_at=from_now(),
+            nudges=0,
+            tries=0,
+            starts=0,
+            reissues=0,
+            reissue_asked=wish.reissue,
+            updated_at=from_now(),
+        )
+    )
+    if written.rowcount == 1:
+        mark_crashed(db, row.id)
+    return written.rowcount == 1
+
+
+def cancel(db: Connection, row: Row[Any]) -> bool:
+    """Stop a run that has not ended. A step in flight ends without being recorded. False: it had ended."""
+    written = db.execute(
+        update(runs)
+        .where(runs.c.id == row.id, runs.c.state.in_((*ACTIVE, State.FAILED)))
+        .values(
+            state=State.CANCELLED,
+            fence=runs.c.fence + 1,
+            lease_until=None,
+            next_attempt_at=None,
+            nudge_at=None,
+            updated_at=from_now(),
+        )
+    )
+    if written.rowcount == 1:
+        mark_crashed(db, row.id)
+    return written.rowcount == 1
+
+
+def note(
+    db: Connection, who: str, did: str, because: str, row: Row[Any] | None = None, *, organization_id: str | None = None
+) -> None:
+    """Leave an audit line: of a run, or of an organisation as a whole."""
+    db.execute(
+        insert(audit).values(
+            who=who[:128],
+            did=did,
+            because=because[:500],
+            organization_id=row.organization_id if row else organization_id,
+            contract_id=row.contract_id if row else None,
+        )
+    )
+
+
+def stats(db: Connection) -> dict[str, Any]:
+    """Counts: runs by state, reasons of those that wait or failed, events by disposition, dead letters."""
+    unfinished = runs.c.state.in_((*ACTIVE, State.FAILED)) & runs.c.reason.is_not(None)
+    oldest = select(func.min(runs.c.created_at)).where(runs.c.state.in_(ACTIVE))
+    return {
+        "runs": _counts(db, runs.c.state),
+        "reasons": _counts(db, runs.c.reason, unfinished),
+        "events": _counts(db, events.c.disposition),
+        "dead_letters": db.execute(select(func.count()).select_from(dead_letters)).scalar_one(),
+        "paused": [tuple(row) for row in organizations.paused(db)],
+        "oldest_waiting_at": db.execute(oldest).scalar_one_or_none(),
+    }
+
+
+def _counts(db: Connection, column: Any, condition: Any = None) -> dict[str, int]:
+    query = select(column, func.count()).group_by(column).order_by(column)
+    if condition is not None:
+        query = query.where(condition)
+    return {word: count for word, count in db.execute(query) if word is not None}
+
+
+def where_to_go_on(row: Row[Any], *, reissue: bool) -> Step:
+    """The step that a replay begins at when none is named."""
+    at = Step(row.step)
+    if reissue:
+        return min(at, Step.ISSUE_TOKEN, key=lambda step: step.position)
+    return Step.VERIFY_TOKEN if row.state == State.COMPLETED else at

@@ -1,0 +1,98 @@
+"""The two dialects, made one: UTC timestamps and the database's own clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import DateTime, Float, String, TypeDecorator
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+    from sqlalchemy.sql.compiler import SQLCompiler
+
+_SQLITE_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime: `timestamptz` on PostgreSQL, sortable text of fixed width on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """Text on SQLite: it has no type for times, and its clock function yields text."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(26))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Naive datetimes are refused: nobody knows what they mean."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        value = value.astimezone(UTC)
+        return value.strftime(_SQLITE_FORMAT) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Always aware, always UTC."""
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return datetime.strptime(value, _SQLITE_FORMAT).replace(tzinfo=UTC)
+        utc: datetime = value.astimezone(UTC)
+        return utc
+
+
+class from_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
+    """The database's clock plus so many seconds: never the worker's, as two machines disagree.
+
+    On PostgreSQL the time at which the transaction began, so that an index can serve a comparison.
+    """
+
+    name = "from_now"
+    inherit_cache = True
+    type = UtcDateTime()
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__(_seconds(seconds))
+
+
+class clock(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
+    """The database's clock at this very moment, also after a long wait for a lock."""
+
+    name = "clock"
+    inherit_cache = True
+    type = UtcDateTime()
+
+
+def _seconds(seconds: float) -> Any:
+    from sqlalchemy import bindparam  # noqa: PLC0415 - keeps the module's surface to what others use
+
+    return bindparam(None, float(seconds), type_=Float)
+
+
+@compiles(from_now, "postgresql")
+def _from_now_postgresql(element: from_now, compiler: SQLCompiler, **kw: Any) -> str:
+    seconds = compiler.process(element.clauses, **kw)
+    return f"(now() + make_interval(secs => CAST({seconds} AS double precision)))"
+
+
+@compiles(from_now, "sqlite")
+def _from_now_sqlite(element: from_now, compiler: SQLCompiler, **kw: Any) -> str:
+    seconds = compiler.process(element.clauses, **kw)
+    # %f has milliseconds only; three zeros more make the width that datetimes are stored with
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', {seconds} || ' seconds') || '000')"
+
+
+@compiles(clock, "postgresql")
+def _clock_postgresql(element: clock, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
+    return "clock_timestamp()"
+
+
+@compiles(clock, "sqlite")
+def _clock_sqlite(element: clock, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
+    return "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000')"

@@ -1,0 +1,225 @@
+"""Every table, once. Nothing personal and no token lies in a plain column: what is sealed says so."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from onboarding.store.sql import UtcDateTime, from_now
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+ID = String(64)
+WORD = String(40)
+SERIAL = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only what is called INTEGER
+DEEL_ID = String(128)  # whatever Deel calls an id: not always a UUID
+
+organizations: Final = Table(
+    "organizations",
+    metadata,
+    Column("id", DEEL_ID, primary_key=True),
+    Column("paused_reason", WORD),
+    Column("paused_step", WORD),  # the step that met the trouble: its success ends the pause
+    Column("paused_at", UtcDateTime),
+    Column("probe_at", UtcDateTime),  # when one waiting run may try again; NULL: only `resume` ends the pause
+)
+
+# What is known of a token for Deel, by its fingerprint: the token itself is in the settings alone.
+deel_tokens: Final = Table(
+    "deel_tokens",
+    metadata,
+    Column("fingerprint", ID, primary_key=True),
+    Column("organization_id", DEEL_ID),  # learnt from Deel once
+    Column("session_field", WORD),  # the field that POST /workers/session turned out to want
+)
+
+# The request budget of one Deel token: when each of its slots comes free. One row, so that its lock is the queue.
+budgets: Final = Table(
+    "budgets",
+    metadata,
+    Column("fingerprint", ID, primary_key=True),
+    Column("free_at", Text, nullable=False),  # JSON: seconds since 1970 by the database's clock, one per slot
+)
+
+runs: Final = Table(
+    "runs",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("organization_id", DEEL_ID, nullable=False),
+    # Stricter than (organisation, contract): a contract that has a run keeps it, whatever organisation a later
+    # event names, and two intakes that read two such events at once must not both make one.
+    Column("contract_id", DEEL_ID, nullable=False, unique=True),
+    Column("state", WORD, nullable=False),
+    Column("step", WORD, nullable=False),
+    Column("reason", WORD),
+    Column("fence", Integer, nullable=False, default=0),
+    Column("lease_until", UtcDateTime),
+    Column("next_attempt_at", UtcDateTime),  # no try before this
+    Column("nudge_at", UtcDateTime),  # when the reconciler sends a message; NULL: it need not
+    Column("nudges", Integer, nullable=False, default=0),  # of the reconciler, since the last claim
+    Column("tries", Integer, nullable=False, default=0),
+    Column("starts", Integer, nullable=False, default=0),  # in a row, of this step, without an end
+    Column("reissues", Integer, nullable=False, default=0),
+    Column("reissue_asked", Boolean, nullable=False, default=False),
+    Column("parkings", Integer, nullable=False, default=0),
+    Column("told", Integer, nullable=False, default=0),  # the parking that onboarding.failed was last sent for
+    Column("hris_profile_id", DEEL_ID),
+    Column("contract_type", WORD),
+    Column("emails_sealed", LargeBinary),  # the worker's addresses, under the contract's data key
+    Column("facts_at", UtcDateTime),  # when the facts were told
+    Column("token_expires_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False, default=from_now()),
+    Column("updated_at", UtcDateTime, nullable=False, default=from_now()),
+    Index("ix_runs_created_at", "created_at"),
+    Index("ix_runs_hris_profile_id", "organization_id", "hris_profile_id"),
+)
+# Partial: they hold the active and the parked only, however many runs are completed.
+Index(
+    "ix_runs_nudge_at",
+    runs.c.nudge_at,
+    postgresql_where=runs.c.nudge_at.is_not(None),
+    sqlite_where=runs.c.nudge_at.is_not(None),
+)
+Index(
+    "ix_runs_unfinished",
+    runs.c.state,
+    runs.c.organization_id,
+    postgresql_where=runs.c.state != "completed",
+    sqlite_where=runs.c.state != "completed",
+)
+
+attempts: Final = Table(
+    "attempts",
+    metadata,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("run_id", ID, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("step", WORD, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False, default=from_now()),
+    Column("ended_at", UtcDateTime),
+    Column("outcome", WORD),
+    Column("reason", WORD),
+    Column("http_status", Integer),
+    Column("request_id", String(128)),
+    UniqueConstraint("run_id", "fence"),
+)
+
+events: Final = Table(
+    "events",
+    metadata,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("dedup_key", String(128), unique=True),  # NULL on a repeat
+    Column("received_at", UtcDateTime, nullable=False, default=from_now()),
+    Column("source", WORD, nullable=False),
+    Column("type", DEEL_ID),
+    Column("organization_id", DEEL_ID),
+    Column("contract_id", DEEL_ID),
+    Column("run_id", ID),
+    Column("disposition", WORD, nullable=False),  # accepted, duplicate, ignored, dead
+    Column("reason", WORD),
+    Index("ix_events_received_at", "received_at"),
+    Index("ix_events_disposition", "disposition"),
+)
+
+dead_letters: Final = Table(
+    "dead_letters",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("received_at", UtcDateTime, nullable=False, default=from_now()),
+    Column("source", WORD, nullable=False),  # hris, or the queue that it was dead-lettered from
+    Column("routing_key", String(255), nullable=False),
+    Column("reason", WORD, nullable=False),
+    Column("size", Integer, nullable=False),  # bytes of the body as it came
+    Column("sealed", LargeBinary, nullable=False),  # body and headers, under the dead letters' data key
+    Index("ix_dead_letters_received_at", "received_at"),
+)
+
+# The vault's tables. A worker token belongs to a profile: a worker with two contracts still has only one.
+data_keys: Final = Table(
+    "data_keys",
+    metadata,
+    Column("subject", String(300), primary_key=True),
+    Column("id", ID, nullable=False),
+    Column("master_key_id", ID, nullable=False, index=True),
+    Column("wrapped", LargeBinary, nullable=False),
+)
+worker_tokens: Final = Table(
+    "worker_tokens",
+    metadata,
+    Column("organization_id", DEEL_ID, primary_key=True),
+    Column("hris_profile_id", DEEL_ID, primary_key=True),
+    Column("issue_number", Integer, nullable=False),  # the highest that was intended
+    Column("intended_by", ID, nullable=False),  # the run whose id is in that issue's Idempotency-Key
+    Column("stored_issue", Integer),  # the issue that the sealed token answers
+    Column("sealed", LargeBinary),
+    Column("expires_at", UtcDateTime),
+    Column("dead", Boolean, nullable=False, default=False),  # Deel was seen to refuse it
+)
+
+notifications: Final = Table(
+    "notifications",
+    metadata,
+    Column("message_id", ID, primary_key=True),
+    Column("target", String(255), primary_key=True),  # a host and a digest: a URL can hold a secret
+    Column("run_id", ID, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False, default=from_now()),
+    Column("tries", Integer, nullable=False, default=0),
+    Column("next_try_at", UtcDateTime),
+    Column("http_status", Integer),
+    Column("delivered_at", UtcDateTime),
+    Column("refused_at", UtcDateTime),  # 410 or another 4xx: not tried again by itself
+)
+
+# Append-only: who consented to what, when, and how it is proven. The newest line of a contract counts.
+consents: Final = Table(
+    "consents",
+    metadata,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False, default=from_now()),
+    Column("contract_id", DEEL_ID, nullable=False, index=True),
+    Column("given", Boolean, nullable=False),
+    Column("evidence", String(500), nullable=False),  # a reference to the proof, not the proof
+    Column("version", String(100), nullable=False),  # of the text that was consented to
+    Column("who", String(128), nullable=False),  # recorded it
+)
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False, default=from_now()),
+    Column("who", String(128), nullable=False),
+    Column("did", WORD, nullable=False),
+    Column("organization_id", DEEL_ID),
+    Column("contract_id", DEEL_ID),
+    Column("because", String(500)),
+)
+
+# Periodic work takes its turn here: two beats do no harm.
+turns: Final = Table(
+    "turns",
+    metadata,
+    Column("work", WORD, primary_key=True),
+    Column("last_at", UtcDateTime, nullable=False),
+)

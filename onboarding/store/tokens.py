@@ -1,0 +1,159 @@
+"""Worker tokens: which issue was intended, which is sealed in the vault, which is known to be dead.
+
+They belong to a profile and not to a run: a worker with two contracts still has only one token, and what is
+issued for the second run kills what the first one got.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import SecretStr
+from sqlalchemy import Connection, Row, select, update
+
+from onboarding.masking import remember_secret
+from onboarding.runs import IssuedToken
+from onboarding.store import data_keys
+from onboarding.store.sql import from_now
+from onboarding.store.tables import runs, worker_tokens
+from onboarding.store.upsert import insert_or_ignore
+from onboarding.vault import Keyring, open_sealed, seal
+
+ENOUGH_LIFE_S: Final = 3600.0
+"""A live token with less left than this is replaced (Deel's live 24 h)."""
+COLUMN: Final = "worker_tokens.sealed"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A token that works is there: no call is made."""
+
+    issue_number: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Intended:
+    """The issue that is to be asked of Deel, committed before it is; `by` is the run in its Idempotency-Key."""
+
+    issue_number: int
+    by: str
+
+
+@dataclass(frozen=True)
+class LiveToken:
+    """A token out of the vault."""
+
+    issue_number: int
+    token: SecretStr
+    expires_at: datetime
+
+
+def intend(db: Connection, run_id: str, fence: int, organization_id: str, profile: str) -> Kept | Intended | None:
+    """Decide which issue number the claim may ask for. None: a newer claim owns the run.
+
+    An issue that was intended and never answered is asked for again under its own number, so that Deel
+    answers with the token that it may have issued already. Otherwise a live token is kept, unless an
+    engineer asked for a new one; that wish is spent by the intent.
+    """
+    mine = (runs.c.id == run_id) & (runs.c.fence == fence)
+    wish = db.execute(select(runs.c.reissue_asked).where(mine).with_for_update()).one_or_none()
+    if wish is None:
+        return None
+    here = _of(organization_id, profile)
+    insert_or_ignore(
+        db,
+        worker_tokens,
+        organization_id=organization_id,
+        hris_profile_id=profile,
+        issue_number=1,
+        intended_by=run_id,
+        dead=False,
+    )
+    row = db.execute(select(worker_tokens, _lives().label("lives")).where(here).with_for_update()).one()
+    if row.stored_issue != row.issue_number:  # never answered
+        _spend_wish(db, mine)
+        return Intended(row.issue_number, row.intended_by)
+    if row.lives and not wish.reissue_asked:
+        return Kept(row.issue_number, row.expires_at)
+    db.execute(update(worker_tokens).where(here).values(issue_number=row.issue_number + 1, intended_by=run_id))
+    _spend_wish(db, mine)
+    return Intended(row.issue_number + 1, run_id)
+
+
+def keep(db: Connection, keyring: Keyring, organization_id: str, profile: str, issued: IssuedToken) -> bool:
+    """Seal a token that Deel issued. False: a later issue was intended since, this one is dead already."""
+    key = data_keys.get_or_make(db, keyring, _subject(organization_id, profile))
+    sealed = seal(key, _binding(organization_id, profile, issued.issue_number), issued.token)
+    written = db.execute(
+        update(worker_tokens)
+        .where(_of(organization_id, profile), worker_tokens.c.issue_number == issued.issue_number)
+        .values(stored_issue=issued.issue_number, sealed=sealed, expires_at=issued.expires_at, dead=False)
+    )
+    return written.rowcount == 1
+
+
+def bury(db: Connection, organization_id: str, profile: str, issue_number: int) -> None:
+    """Deel refuses the token of this issue: never hand it out again. A later issue is not touched."""
+    db.execute(
+        update(worker_tokens)
+        .where(_of(organization_id, profile), worker_tokens.c.stored_issue == issue_number)
+        .values(dead=True, sealed=None)
+    )
+
+
+def live(db: Connection, keyring: Keyring, organization_id: str, profile: str) -> LiveToken | None:
+    """The worker's token, if the vault has one that is not known to be dead and has time left.
+
+    Raises VaultError where the vault's keys do not open it.
+    """
+    row = _live_row(db, organization_id, profile)
+    if row is None:
+        return None
+    key = data_keys.get(db, keyring, _subject(organization_id, profile))
+    token = open_sealed(key, _binding(organization_id, profile, row.stored_issue), row.sealed)
+    remember_secret(token)
+    return LiveToken(row.stored_issue, token, row.expires_at)
+
+
+def forget_expired(db: Connection) -> int:
+    """Take tokens out of the vault the moment they expire; returns how many."""
+    expired = (worker_tokens.c.expires_at <= from_now()) & worker_tokens.c.sealed.is_not(None)
+    return db.execute(update(worker_tokens).where(expired).values(sealed=None, dead=True)).rowcount
+
+
+def _live_row(db: Connection, organization_id: str, profile: str) -> Row[Any] | None:
+    query = select(worker_tokens).where(
+        _of(organization_id, profile),
+        worker_tokens.c.sealed.is_not(None),
+        worker_tokens.c.dead.is_(False),
+        worker_tokens.c.stored_issue == worker_tokens.c.issue_number,
+        worker_tokens.c.expires_at > from_now(),
+    )
+    return db.execute(query).one_or_none()
+
+
+def _lives() -> Any:
+    return (
+        worker_tokens.c.sealed.is_not(None)
+        & worker_tokens.c.dead.is_(False)
+        & (worker_tokens.c.expires_at > from_now(ENOUGH_LIFE_S))
+    )
+
+
+def _spend_wish(db: Connection, mine: Any) -> None:
+    db.execute(update(runs).where(mine).values(reissue_asked=False))
+
+
+def _of(organization_id: str, profile: str) -> Any:
+    return (worker_tokens.c.organization_id == organization_id) & (worker_tokens.c.hris_profile_id == profile)
+
+
+def _subject(organization_id: str, profile: str) -> str:
+    return f"worker:{organization_id}:{profile}"
+
+
+def _binding(organization_id: str, profile: str, issue_number: int) -> tuple[str | int, ...]:
+    return (organization_id, profile, issue_number, COLUMN)

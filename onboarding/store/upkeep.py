@@ -1,0 +1,87 @@
+"""What the reconciler finds: runs that nothing carries, failures that nobody was told of, what has grown old."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, exists, select, update
+
+from onboarding.runs import ACTIVE, State
+from onboarding.store import organizations, tokens
+from onboarding.store.sql import from_now
+from onboarding.store.tables import attempts, dead_letters, events, notifications, runs, turns
+from onboarding.store.upsert import insert_or_ignore
+
+DAY_S: Final = 86_400.0
+EVENTS_KEPT_S: Final = 90 * DAY_S
+RUNS_KEPT_S: Final = 400 * DAY_S
+LONGEST_NUDGE_S: Final = 3600.0
+
+
+def my_turn(db: Connection, work: str, every_s: float) -> bool:
+    """Whether this process does the periodic work now: of two beats, one wins."""
+    insert_or_ignore(db, turns, work=work, last_at=from_now(-every_s - 1))
+    mine = update(turns).where(turns.c.work == work, turns.c.last_at <= from_now(-every_s * 0.9))
+    # a last time in the future was written before the clock jumped back: without this nobody had a turn
+    ahead = update(turns).where(turns.c.work == work, turns.c.last_at > from_now(every_s))
+    return any(db.execute(each.values(last_at=from_now())).rowcount == 1 for each in (mine, ahead))
+
+
+def take_due(db: Connection, limit: int, lease_s: float) -> Sequence[Any]:
+    """Runs to send a message for, now: their time has come, their lease ran out, or their message is lost.
+
+    Each gets its next look before the message goes out, twice as late each time that no claim followed: with
+    a long queue the message is there and only waits for its turn. Rows: id, contract_id, step.
+    """
+    organizations.nudge_probes(db)
+    due = (
+        select(runs.c.id, runs.c.contract_id, runs.c.step, runs.c.nudges)
+        .where(runs.c.nudge_at <= from_now(), runs.c.state.in_(ACTIVE))
+        .order_by(runs.c.nudge_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = db.execute(due).all()
+    for nudges in {row.nudges for row in rows}:
+        ids = [row.id for row in rows if row.nudges == nudges]
+        wait_s = min(LONGEST_NUDGE_S, lease_s * 2.0 ** min(nudges, 16))
+        db.execute(update(runs).where(runs.c.id.in_(ids)).values(nudge_at=from_now(wait_s), nudges=nudges + 1))
+    return rows
+
+
+def untold_failures(db: Connection, limit: int) -> Sequence[Any]:
+    """Parked runs whose parking onboarding.failed was not yet sent for.
+
+    Without those that wait for a target's next try: many of them must not stand in the way of a new one.
+    """
+    untold = (runs.c.state == State.FAILED) & (runs.c.told < runs.c.parkings)
+    waits = exists().where(
+        notifications.c.run_id == runs.c.id,
+        notifications.c.delivered_at.is_(None),
+        notifications.c.refused_at.is_(None),
+        notifications.c.next_try_at > from_now(),
+    )
+    return db.execute(select(runs).where(untold, ~waits).order_by(runs.c.updated_at).limit(limit)).all()
+
+
+def mark_told(db: Connection, run_id: str, parking: int) -> None:
+    """onboarding.failed of this parking was delivered or refused, at every target."""
+    db.execute(update(runs).where(runs.c.id == run_id, runs.c.told < parking).values(told=parking))
+
+
+def retire(db: Connection) -> dict[str, int]:
+    """Delete what has been kept long enough; returns how many rows of each kind."""
+    ended = (State.COMPLETED, State.CANCELLED)
+    old = (runs.c.updated_at < from_now(-RUNS_KEPT_S)) & runs.c.state.in_(ended)
+    ended_runs = select(runs.c.id).where(runs.c.state.in_(ended))
+    old_attempts = (attempts.c.started_at < from_now(-EVENTS_KEPT_S)) & attempts.c.run_id.in_(ended_runs)
+    return {
+        "tokens": tokens.forget_expired(db),
+        "events": db.execute(delete(events).where(events.c.received_at < from_now(-EVENTS_KEPT_S))).rowcount,
+        "dead_letters": db.execute(
+            delete(dead_letters).where(dead_letters.c.received_at < from_now(-EVENTS_KEPT_S))
+        ).rowcount,
+        "attempts": db.execute(delete(attempts).where(old_attempts)).rowcount,
+        "runs": db.execute(delete(runs).where(old)).rowcount,
+    }

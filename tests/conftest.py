@@ -1,0 +1,123 @@
+"""Shared fixtures: real stores and brokers where they can be reached; in CI their absence is a failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import structlog
+from sqlalchemy import text
+
+from onboarding import failpoints
+from onboarding.store import migrate
+from onboarding.store.engine import Store
+from onboarding.store.tables import metadata
+from tests.servers import POSTGRES, RABBITMQ, postgres_reachable, rabbitmq_reachable
+
+CI = os.environ.get("CI") == "true"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_of_the_machine() -> None:
+    """Tests see no setting that the developer's shell happens to have."""
+    for name in [name for name in os.environ if name.startswith("ONBOARDING_")]:
+        del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def clean_process() -> Iterator[None]:
+    """Nothing armed, nothing bound, whatever a test did."""
+    yield
+    failpoints.disarm()
+    structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the schema in it, to be copied."""
+    path = tmp_path_factory.mktemp("schema") / "empty.db"
+    store = Store(f"sqlite:///{path}")
+    migrate.upgrade(store)
+    store.close()  # the last connection to close folds the write-ahead log into the file
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_database() -> Iterator[str]:
+    """The URL of a migrated PostgreSQL database of this session's own."""
+    _need("PostgreSQL", POSTGRES, postgres_reachable())
+    name = f"onboarding_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(POSTGRES, autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}"')
+    url = POSTGRES.rpartition("/")[0] + f"/{name}"
+    store = Store(url.replace("postgresql://", "postgresql+psycopg://"))
+    migrate.upgrade(store)
+    store.close()
+    yield url.replace("postgresql://", "postgresql+psycopg://")
+    with psycopg.connect(POSTGRES, autocommit=True) as admin:
+        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """The URL of a fresh store on SQLite."""
+    path = tmp_path / "onboarding.db"
+    shutil.copy(migrated_sqlite, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def postgres_url(postgres_database: str) -> str:
+    """The URL of an emptied store on PostgreSQL."""
+    store = Store(postgres_database)
+    with store.engine.begin() as db:
+        names = ", ".join(table.name for table in metadata.sorted_tables)
+        db.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+    store.close()
+    return postgres_database
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """Each test that asks for a store runs on both."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """A migrated, empty store."""
+    store = Store(store_url, patience_s=2.0)
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> str:
+    """The URL of a broker."""
+    _need("RabbitMQ", RABBITMQ, rabbitmq_reachable())
+    return RABBITMQ
+
+
+def _need(what: str, url: str, reachable: bool) -> None:
+    if reachable:
+        return
+    if CI:
+        pytest.fail(f"{what} must be there in CI, at {url.rpartition('@')[2]}")
+    pytest.skip(f"no {what} at {url.rpartition('@')[2]}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line that says what was not run, and why."""
+    reasons: dict[str, int] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason.removeprefix("Skipped: ")] = reasons.get(reason.removeprefix("Skipped: "), 0) + 1
+    if reasons:
+        line = "; ".join(f"{count} tests ({reason})" for reason, count in sorted(reasons.items()))
+        terminalreporter.write_line(f"not run: {line}")

@@ -1,0 +1,119 @@
+"""What the reconciler finds."""
+
+from __future__ import annotations
+
+from sqlalchemy import insert, select, update
+
+from onboarding.runs import Backoff, Pause, Reason, State, settle
+from onboarding.store import notifications, organizations, upkeep
+from onboarding.store.claims import record
+from onboarding.store.engine import Store
+from onboarding.store.sql import from_now
+from onboarding.store.tables import attempts, events, runs, turns
+from tests.onboarding.store.rows import KEYRING, ORG, TERMS, add_run, claim, run_row
+
+
+def due(store: Store, lease_s: float = 60.0) -> list[str]:
+    return [row.id for row in store.write(lambda db: upkeep.take_due(db, 10, lease_s))]
+
+
+def test_what_is_due_is_taken_once(store: Store):
+    """Oldest first; what is not yet due, ended, or was just taken is left alone."""
+    add_run(store, "run-1", nudge_at=from_now(-1))
+    add_run(store, "run-2", nudge_at=from_now(-5))
+    add_run(store, "run-3", nudge_at=from_now(60))
+    add_run(store, "run-4", nudge_at=from_now(-5), state="failed")
+    assert due(store) == ["run-2", "run-1"]
+    assert due(store) == []
+
+
+def test_each_fruitless_nudge_waits_twice_as_long(store: Store):
+    """A long queue is not flooded with copies of what it holds already."""
+    add_run(store, nudge_at=from_now(-1))
+    waits = []
+    for _ in range(8):
+        assert due(store) == ["run-1"]
+        row = run_row(store)
+        waits.append(round((row.nudge_at - row.updated_at).total_seconds(), -1))
+        store.write(lambda db: db.execute(update(runs).values(nudge_at=from_now(-1))))
+    assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+    claim(store)
+    assert run_row(store).nudges == 0
+
+
+def test_a_lease_that_ran_out_is_found(store: Store):
+    """A worker that died: its run is nudged when its lease is over, and not before."""
+    add_run(store)
+    claim(store)
+    assert due(store) == []
+    store.write(lambda db: db.execute(update(runs).values(lease_until=from_now(-1), nudge_at=from_now(-1))))
+    assert due(store) == ["run-1"]
+
+
+def test_a_due_probe_nudges_one_waiting_run(store: Store):
+    """One run of a paused organisation, at the step of the trouble."""
+    add_run(store, "run-1")
+    add_run(store, "run-2", state="waiting", reason="scope_missing", step="issue_token")
+    held = claim(store)
+    change = settle(held.run, Pause(reason=Reason.SCOPE_MISSING), Backoff(), lambda: 0.5)
+    store.write(lambda db: record(db, held, change, KEYRING, TERMS))
+    assert due(store) == []
+    store.write(lambda db: db.execute(update(organizations.organizations).values(probe_at=from_now(-1))))
+    assert due(store) == ["run-1"]
+
+
+def test_of_two_beats_one_has_the_turn(store: Store):
+    """And a clock that jumped back does not stop the turns for an hour."""
+    assert store.write(lambda db: upkeep.my_turn(db, "reconcile", 5))
+    assert not store.write(lambda db: upkeep.my_turn(db, "reconcile", 5))
+    store.write(lambda db: db.execute(update(turns).values(last_at=from_now(3600))))
+    assert store.write(lambda db: upkeep.my_turn(db, "reconcile", 5))
+
+
+def test_each_parking_is_told_once(store: Store):
+    """A parking that was told is not told again; the next one is."""
+    add_run(store, state="failed", parkings=1)
+    assert [row.id for row in store.read(lambda db: upkeep.untold_failures(db, 10))] == ["run-1"]
+    store.write(lambda db: upkeep.mark_told(db, "run-1", 1))
+    assert store.read(lambda db: upkeep.untold_failures(db, 10)) == []
+    store.write(lambda db: db.execute(update(runs).values(parkings=2)))
+    assert len(store.read(lambda db: upkeep.untold_failures(db, 10))) == 1
+
+
+def test_what_is_old_goes_and_what_is_young_or_open_stays(store: Store):
+    """Events after 90 days, ended runs after 400; a failed run never by itself."""
+    old = from_now(-401 * upkeep.DAY_S)
+    for number, state in enumerate((State.COMPLETED, State.CANCELLED, State.FAILED, State.PENDING)):
+        add_run(store, f"run-{number}", state=state, updated_at=old, created_at=old)
+        store.write(
+            lambda db, number=number: db.execute(
+                insert(attempts).values(run_id=f"run-{number}", step="notify", fence=1, started_at=old)
+            )
+        )
+    add_run(store, "young", state="completed")
+    store.write(lambda db: db.execute(insert(events).values(source="s", disposition="dead", received_at=old)))
+    assert store.write(upkeep.retire) == {"tokens": 0, "events": 1, "dead_letters": 0, "attempts": 2, "runs": 2}
+    left = store.read(lambda db: db.execute(select(runs.c.id).order_by(runs.c.id)).scalars().all())
+    assert left == ["run-2", "run-3", "young"]
+
+
+def test_a_message_is_prepared_once_and_reopened_by_a_replay(store: Store):
+    """Id and time stay; what is delivered or refused is not sent again until a replay asks."""
+    add_run(store)
+
+    def prepare():
+        rows = store.write(lambda db: notifications.prepare(db, "run-1", "msg_1", ["a", "b", "c"]))
+        return {row.target: row for row in rows}
+
+    first = prepare()
+    store.write(lambda db: notifications.delivered(db, "msg_1", "a", 200))
+    store.write(lambda db: notifications.refused(db, "msg_1", "b", 410))
+    store.write(lambda db: notifications.failed(db, "msg_1", "c", 503, 30))
+    left = prepare()
+    assert set(left) == {"c"}
+    assert (left["c"].due, left["c"].tries, left["c"].created_at) == (False, 1, first["c"].created_at)
+    assert store.read(lambda db: notifications.gone(db, "run-1")) == {"b"}
+    store.write(lambda db: notifications.reopen(db, "run-1"))
+    assert set(prepare()) == {"b", "c"}
+    assert prepare()["c"].due
+    assert run_row(store).organization_id == ORG

@@ -1,0 +1,34 @@
+"""Where the real servers are, and whether they answer."""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import cache
+from urllib.parse import urlsplit
+
+import psycopg
+
+POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+RABBITMQ = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")
+
+
+@cache
+def postgres_reachable() -> bool:
+    """Whether PostgreSQL lets us in."""
+    try:
+        psycopg.connect(POSTGRES, connect_timeout=3).close()
+    except psycopg.Error:
+        return False
+    return True
+
+
+@cache
+def rabbitmq_reachable() -> bool:
+    """Whether RabbitMQ listens."""
+    parts = urlsplit(RABBITMQ)
+    try:
+        socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 5672), timeout=3).close()
+    except OSError:
+        return False
+    return True
