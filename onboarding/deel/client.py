@@ -1,0 +1,280 @@
+"""The calls. Each takes from the budget first, and ends as a typed value or as one of the three failures."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlencode, urlsplit
+from uuid import UUID, uuid4, uuid5
+
+from onboarding.deel import answers, wire
+from onboarding.deel.answers import Identity, TokenRejected, receipt_of
+from onboarding.deel.failures import DeelFailure, ParkRun, TryLater, error_texts, failure_of, field_names, retry_after_s
+from onboarding.runs import Reason
+from onboarding.transport import NoReply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pydantic import SecretStr
+
+    from onboarding.deel.answers import Contract, ContractPage, PeoplePage, Profile, Receipt, Session
+    from onboarding.transport import Http, Reply
+
+API_VERSION: Final = "2026-01-01"
+MAX_PER_PAGE: Final = 99  # Source: Deel's pagination page
+PEOPLE_PER_PAGE: Final = 50  # a person is long, and a page has to stay below the transport's cap
+WINDOW_S: Final = 1.0  # Deel counts requests in a rolling second. Source: Deel's rate limits page
+LONGEST_HOLD_S: Final = 10.0
+SESSION_FIELDS: Final = ("hris_profile_id", "profile_id")
+KEYS: Final = UUID("6f1f6a35-7a0e-5c0c-9a7f-0d5b6c1f2e84")  # never to change: a new one would double tokens
+
+
+class Budget(Protocol):
+    """The requests that Deel allows. `take` waits for one, or raises TryLater; `hold` stops all for a while."""
+
+    def take(self) -> None:
+        """One request, of whichever token."""
+
+    def hold(self, seconds: float) -> None:
+        """Deel answered 429."""
+
+
+class SessionField(Protocol):
+    """Which field of POST /workers/session takes the profile: Deel's own pages name two."""
+
+    def get(self) -> str:
+        """`hris_profile_id` or `profile_id`."""
+
+    def remember(self, field: str) -> None:
+        """Deel took this one."""
+
+
+class SessionFieldInMemory:
+    """For one process: `doctor` and tests."""
+
+    def __init__(self, field: str = SESSION_FIELDS[0]) -> None:
+        self._field = field
+
+    def get(self) -> str:
+        """As last remembered."""
+        return self._field
+
+    def remember(self, field: str) -> None:
+        """Until the process ends."""
+        self._field = field
+
+
+def worker_key(organization_id: str, contract_id: str) -> str:
+    """The Idempotency-Key of the worker of a contract: the same for ever.
+
+    At most 64 characters, as Deel asks. Source: Deel's API, idempotency page.
+    """
+    return str(uuid5(KEYS, json.dumps(["worker", organization_id, contract_id])))
+
+
+def session_key(run_id: str, issue_number: int) -> str:
+    """The Idempotency-Key of one issue of a token: a try again gets the same token, the next issue a new one."""
+    return str(uuid5(KEYS, json.dumps(["session", run_id, issue_number])))
+
+
+class Deel:
+    """One organisation's token. Threads may share it.
+
+    Every call may raise DeelFailure, and nothing else but what budget and session field raise themselves.
+
+    `base_url` ends in /rest/v2, or in /rest: then the API's version travels in a header.
+    Raises ValueError for a URL or a token that no request could carry; its text quotes neither.
+    """
+
+    def __init__(
+        self, http: Http, *, base_url: str, token: SecretStr, budget: Budget, session_field: SessionField
+    ) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise ValueError("Deel's URL has to be http(s)://host/rest/v2 or http(s)://host/rest")
+        if parts.query or parts.fragment:
+            raise ValueError("Deel's URL takes no query and no fragment")
+        if not wire.sendable(token):
+            raise ValueError("Deel's token holds characters that no header can carry")
+        self._http = http
+        self._url = base_url.rstrip("/")
+        self._version = {"x-version": API_VERSION} if self._url.endswith("/rest") else {}
+        self._token = token
+        self._budget = budget
+        self._session_field = session_field
+
+    def contract(self, contract_id: str) -> Contract:
+        """GET /contracts/{contract_id}. A 404 is TryLater: a new contract can be invisible for a moment."""
+        path = f"/contracts/{_in_path(contract_id)}"
+        return answers.contract_of(self._call("GET", path, not_found=Reason.CONTRACT_NOT_FOUND))
+
+    def contracts(
+        self, *, types: Sequence[str] = (), statuses: Sequence[str] = (), cursor: str | None = None
+    ) -> ContractPage:
+        """One page of GET /contracts, from `cursor` on."""
+        query = {"limit": MAX_PER_PAGE, "types": types, "statuses": statuses, "after_cursor": cursor}
+        return answers.contract_page_of(self._call("GET", f"/contracts{_query(query)}"))
+
+    def all_contracts(self, *, types: Sequence[str] = (), statuses: Sequence[str] = ()) -> Iterator[Contract]:
+        """Every page's. Deel does not say what the last page's cursor is: empty, absent and repeated all end it."""
+        cursor: str | None = None
+        seen: set[str] = set()
+        while True:
+            page = self.contracts(types=types, statuses=statuses, cursor=cursor)
+            yield from page.contracts
+            cursor = page.next_cursor
+            if cursor is None or cursor in seen:
+                return
+            seen.add(cursor)
+
+    def people(self, *, search: str | None = None, offset: int = 0) -> PeoplePage:
+        """One page of GET /people, from `offset` on. `search` travels in the query, as Deel wants it."""
+        query = {"limit": PEOPLE_PER_PAGE, "offset": offset, "search": search}
+        return answers.people_page_of(self._call("GET", f"/people{_query(query)}"), offset)
+
+    def me(self, token: SecretStr) -> Identity | TokenRejected:
+        """GET /people/me with a worker's token: whose it is, or that it is dead.
+
+        A 404 is TryLater: the profile of a new worker may lag behind its token.
+        """
+        if not wire.sendable(token):
+            raise ParkRun(Reason.REQUEST_REJECTED)
+        reply = self._reply("GET", "/people/me", token=token)
+        if reply.status == HTTPStatus.UNAUTHORIZED:
+            return TokenRejected(receipt_of(reply))
+        _refuse_failure(reply, not_found=Reason.PROFILE_NOT_FOUND, of_worker=True)
+        return answers.identity_of(reply, of_worker=True)
+
+    def whoami(self) -> Identity:
+        """GET /people/me with the organisation's token."""
+        return answers.identity_of(self._call("GET", "/people/me"), of_worker=False)
+
+    def organization_id(self) -> str:
+        """The id of the token's organisation, as GET /organizations has it.
+
+        Where the token may not ask that, as GET /people/me has it: that is a number, not a uuid.
+        """
+        try:
+            found = answers.first_organization_id_of(self._call("GET", "/organizations"))
+        except DeelFailure as failure:
+            if failure.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+                raise
+            found = None
+        found = found or self.whoami().organization_id
+        if found is None:
+            raise TryLater(Reason.DEEL_UNAVAILABLE, HTTPStatus.OK)
+        return found
+
+    def create_worker(self, contract_id: str, *, idempotency_key: str) -> Profile:
+        """POST /eor/worker. Deel documents 201, its guide 200; a 404 is TryLater, as for `contract`."""
+        reply = self._call(
+            "POST",
+            "/eor/worker",
+            body={"contract_id": _in_path(contract_id)},
+            key=idempotency_key,
+            not_found=Reason.CONTRACT_NOT_FOUND,
+        )
+        return answers.profile_of(reply)
+
+    def create_session(self, hris_profile_id: str, *, idempotency_key: str) -> Session:
+        """POST /workers/session: a token that lives 24 hours and ends the one before it.
+
+        A 400 that names the other field is answered with the other field at once, and what Deel took is
+        remembered. A 404 is TryLater: a new profile may lag.
+        """
+        profile, field = _in_path(hris_profile_id), self._session_field.get()
+        other = SESSION_FIELDS[field == SESSION_FIELDS[0]]
+        reply = self._ask_session(field, profile, idempotency_key)
+        if reply.status == HTTPStatus.BAD_REQUEST and other in field_names(error_texts(reply.body)):
+            reply = self._ask_session(other, profile, idempotency_key)
+            if _succeeded(reply):
+                self._session_field.remember(other)
+        _refuse_failure(reply, not_found=Reason.PROFILE_NOT_FOUND)
+        return answers.session_of(reply)
+
+    def delete_session(self, hris_profile_id: str) -> Receipt:
+        """DELETE /workers/{worker_id}/session: the token is dead when this returns. A 404 is done as well."""
+        reply = self._reply("DELETE", f"/workers/{_in_path(hris_profile_id)}/session")
+        if reply.status != HTTPStatus.NOT_FOUND:
+            _refuse_failure(reply)
+        return receipt_of(reply)
+
+    def _ask_session(self, field: str, profile: str, key: str) -> Reply:
+        # One key never travels with two bodies: what Deel does then is not documented, and a refusal of the
+        # first field while the second's lost 2xx lies cached under the same key would park a healthy run.
+        own_key = key if field == SESSION_FIELDS[0] else str(uuid5(KEYS, f"{key} {field}"))
+        return self._reply("POST", "/workers/session", body={field: profile}, key=own_key)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: dict[str, str] | None = None,
+        key: str | None = None,
+        not_found: Reason | None = None,
+    ) -> Reply:
+        reply = self._reply(method, path, body=body, key=key)
+        _refuse_failure(reply, not_found=not_found)
+        return reply
+
+    def _reply(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: dict[str, str] | None = None,
+        key: str | None = None,
+        token: SecretStr | None = None,
+    ) -> Reply:
+        """Deel's answer, whatever its status. Raises TryLater where there is none."""
+        content = None if body is None else json.dumps({"data": body}).encode()
+        headers = {
+            "authorization": f"Bearer {(token or self._token).get_secret_value()}",
+            "accept": "application/json",
+            "x-request-id": str(uuid4()),
+            **({"content-type": "application/json"} if content else {}),
+            **({"idempotency-key": key} if key else {}),
+            **self._version,
+        }
+        self._budget.take()
+        failure: DeelFailure
+        try:
+            reply = self._http.send(method, self._url + path, headers=headers, content=content)
+        except NoReply:
+            failure = TryLater(Reason.DEEL_UNAVAILABLE)
+        except ValueError:
+            failure = ParkRun(Reason.REQUEST_REJECTED)
+        else:
+            self._heed(reply)
+            return reply
+        raise failure
+
+    def _heed(self, reply: Reply) -> None:
+        """Hold the budget after a 429; not for long, as the one of a key in progress concerns one run only."""
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+            self._budget.hold(min(retry_after_s(reply.headers) or WINDOW_S, LONGEST_HOLD_S))
+
+
+def _succeeded(reply: Reply) -> bool:
+    return HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def _refuse_failure(reply: Reply, *, not_found: Reason | None = None, of_worker: bool = False) -> None:
+    if not _succeeded(reply):
+        raise failure_of(reply, not_found=not_found, of_worker=of_worker)
+
+
+def _in_path(identifier: str) -> str:
+    """The id as it stands in a path: what would have to be encoded is no id of Deel's."""
+    if not wire.is_safe_id(identifier):
+        raise ParkRun(Reason.REQUEST_REJECTED)
+    return identifier
+
+
+def _query(parameters: Mapping[str, object]) -> str:
+    """Those that are set; a list's name once for each value, as Deel's OpenAPI has it."""
+    given = {name: value for name, value in parameters.items() if value not in (None, (), [])}
+    return "?" + urlencode(given, doseq=True, errors="replace")

@@ -1,0 +1,243 @@
+"""What Deel's answers become."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from pydantic import SecretStr
+
+from onboarding.deel import (
+    Identity,
+    ParkRun,
+    TokenRejected,
+    TryLater,
+)
+from onboarding.runs import Facts
+from onboarding.transport import Http
+from tests.onboarding.deel_wire import (
+    CONTRACT,
+    HRIS,
+    ME,
+    PROFILE,
+    WORKER_TOKEN,
+    Wire,
+    ok,
+    refused,
+)
+from tests.onboarding.raw_server import http
+
+
+@pytest.fixture(scope="module")
+def http_client():
+    client = Http(connect_s=2, read_s=2, total_s=4)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def wire(http_client):
+    wire = Wire(http_client)
+    with wire.server:
+        yield wire
+
+
+def test_a_contract_is_its_facts(wire):
+    """Addresses are lower case, each once, the worker's own first; unverified and empty ones are none."""
+    wire.says(ok({"data": CONTRACT}, x_request_id="req-2"))
+    contract = wire.deel.contract("mp4y66j")
+
+    assert contract.facts() == Facts("eor", (SecretStr("ada@example.com"), SecretStr("ada@home.example")), HRIS)
+    assert (contract.id, contract.status, contract.receipt.request_id) == (
+        "mp4y66j",
+        "a_status_of_tomorrow",
+        "req-2",
+    )
+
+
+@pytest.mark.parametrize(
+    ("worker", "emails"),
+    [
+        (None, []),
+        ({}, []),
+        ({"id": "", "email": "", "expected_email": None, "alternate_email": None}, []),
+        ({"expected_email": "ada@example.com", "first_name": "Ada"}, ["ada@example.com"]),
+    ],
+)
+def test_a_contract_before_its_worker_has_no_profile(wire, worker, emails):
+    """`worker` may be absent, null, or there without an id: that is no profile, not an unreadable answer."""
+    wire.says(ok({"data": {"id": "c", "type": "eor", "worker": worker}}))
+    contract = wire.deel.contract("c")
+
+    assert contract.hris_profile_id is None
+    assert [email.get_secret_value() for email in contract.emails] == emails
+
+
+def test_a_list_is_read_page_by_page_to_its_end(wire):
+    """Filters travel with every page, the cursor with all but the first; an empty page is the last."""
+    pages = [
+        {"data": [{"id": f"c{n}", "type": "eor"}], "page": {"cursor": f"after-{n}", "total_rows": 3}} for n in (1, 2)
+    ]
+    wire.says(*map(ok, pages), ok({"data": [], "page": {"cursor": "after-3", "total_rows": 3}}))
+    found = list(wire.deel.all_contracts(types=("eor",), statuses=("new", "onboarding")))
+
+    assert [contract.id for contract in found] == ["c1", "c2"]
+    queries = [parse_qs(urlsplit(asked.target).query) for asked in wire.asked]
+    assert [query.pop("after_cursor", None) for query in queries] == [None, ["after-1"], ["after-2"]]
+    assert queries == [{"limit": ["99"], "types": ["eor"], "statuses": ["new", "onboarding"]}] * 3
+
+
+@pytest.mark.parametrize("page", [None, {}, {"cursor": None}, {"cursor": ""}, {"cursor": "same"}])
+def test_a_list_ends_whatever_the_last_cursor_is(wire, page):
+    """Deel does not say how the last page looks: no cursor ends the loop, and so does one seen before."""
+    wire.says(ok({"data": [{"id": "c", "type": "eor"}], "page": page}))
+    found = list(wire.deel.all_contracts())
+
+    assert len(found) == len(wire.asked) == (2 if page == {"cursor": "same"} else 1)
+
+
+def test_a_cursor_that_no_url_carries_is_unreadable(wire):
+    """It would fail at the next page, where nobody could tell why."""
+    wire.says(ok({"data": [{"id": "c", "type": "eor"}], "page": {"cursor": "x" * 70_000}}))
+
+    with pytest.raises(TryLater):
+        wire.deel.contracts()
+
+
+def test_a_search_that_no_url_carries_is_refused(wire):
+    """A failure like any other, not an exception of the transport's."""
+    with pytest.raises(ParkRun):
+        wire.deel.people(search="x" * 70_000)
+
+
+def test_a_bad_entry_does_not_hide_the_rest_of_a_list(wire):
+    """What cannot be read is skipped and counted."""
+    entries = [{"id": "a/b", "type": "eor"}, None, {"id": "c", "type": "eor"}, {"type": "eor"}]
+    wire.says(ok({"data": entries, "page": {"cursor": "x", "total_rows": 4}}))
+    page = wire.deel.contracts()
+
+    assert ([contract.id for contract in page.contracts], page.skipped, page.next_cursor) == (["c"], 3, "x")
+
+
+def test_people_are_found_with_their_contracts(wire):
+    """Offset paging: the next offset is there while rows are."""
+    person = {
+        "id": HRIS,
+        "emails": [{"type": "work", "value": "Ada@example.com"}, {"type": "personal", "value": None}],
+        "employments": [{"id": "mp4y66j"}, {"id": ""}],
+    }
+    wire.says(ok({"data": [person, {"id": None}], "page": {"offset": 4, "total_rows": 7, "items_per_page": 2}}))
+    page = wire.deel.people(search="ada+x@example.com", offset=4)
+
+    (found,) = page.people
+    assert (found.hris_profile_id, found.contract_ids) == (HRIS, ("mp4y66j",))
+    assert found.emails == (SecretStr("ada@example.com"),)
+    assert (page.next_offset, page.skipped) == (6, 1)
+    assert parse_qs(urlsplit(wire.asked[0].target).query)["search"] == ["ada+x@example.com"]
+
+
+def test_people_end_with_their_rows(wire):
+    """The last page has no next offset."""
+    wire.says(ok({"data": [{"id": HRIS}], "page": {"offset": 6, "total_rows": 7, "items_per_page": 2}}))
+
+    assert wire.deel.people(offset=6).next_offset is None
+
+
+@pytest.mark.parametrize("status", [200, 201])
+def test_a_worker_is_its_hris_profile(wire, status):
+    """Never the response's `profile_id`; Deel's pages name both statuses."""
+    wire.says(ok(PROFILE, status))
+
+    assert wire.deel.create_worker("mp4y66j", idempotency_key="k").hris_profile_id == HRIS
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2023-10-01T12:00:00Z", datetime(2023, 10, 1, 12, tzinfo=UTC)),
+        ("2025-05-17T13:31:27.957Z", datetime(2025, 5, 17, 13, 31, 27, 957000, tzinfo=UTC)),
+        ("2023-10-01T14:00:00+02:00", datetime(2023, 10, 1, 12, tzinfo=UTC)),
+    ],
+)
+@pytest.mark.parametrize("replayed", [True, False])
+def test_a_session_says_when_it_ends_and_whether_it_is_old(wire, text, moment, replayed):
+    """Every form of time that Deel shows is UTC here; a cached answer is known by its header."""
+    headers = {"x_original_request_id": "req-0"} if replayed else {}
+    wire.says(ok({"data": {"token": WORKER_TOKEN, "expires_at": text}}, 201, **headers))
+    session = wire.deel.create_session(HRIS, idempotency_key="k")
+
+    assert session.token.get_secret_value() == WORKER_TOKEN
+    assert (session.expires_at, session.expires_at.tzinfo, session.replayed) == (moment, UTC, replayed)
+    assert WORKER_TOKEN not in repr(session)
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_an_identity_is_read_flat_or_wrapped(wire, wrapped):
+    """Deel documents it flat; it was seen within `data`. Numbers are ids too."""
+    wire.says(ok({"data": ME} if wrapped else ME))
+    identity = wire.deel.me(SecretStr(WORKER_TOKEN))
+
+    assert isinstance(identity, Identity)
+    assert identity.emails == (SecretStr("ada@example.com"),)
+    assert (identity.organization_id, identity.profile_type) == ("42", "new_type")
+
+
+def test_an_identity_without_an_address_proves_nothing(wire):
+    """Nobody is judged by an empty answer: it is asked again."""
+    wire.says(ok({"id": 1, "organization_id": 42}))
+    with pytest.raises(TryLater):
+        wire.deel.me(SecretStr(WORKER_TOKEN))
+
+    assert wire.deel.whoami().organization_id == "42"
+
+
+def test_a_dead_token_is_an_answer(wire):
+    """401 to a worker's token is what verify_token wants to know, and pauses nobody."""
+    wire.says(refused(401, {"message": "Unauthorized"}))
+    answer = wire.deel.me(SecretStr(WORKER_TOKEN))
+
+    assert isinstance(answer, TokenRejected)
+    assert (answer.receipt.status, answer.receipt.request_id) == (401, "req-1")
+
+
+def test_a_missing_scope_of_a_workers_token_pauses_nobody(wire):
+    """What one worker's token may not do says nothing about the organisation's."""
+    wire.says(refused(403, {"message": "Missing scope worker:read"}))
+
+    with pytest.raises(ParkRun):
+        wire.deel.me(SecretStr(WORKER_TOKEN))
+
+
+@pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "é"])
+def test_a_workers_token_that_no_header_carries_is_never_sent(wire, token):
+    """It is no token of Deel's."""
+    with pytest.raises(ParkRun):
+        wire.deel.me(SecretStr(token))
+
+    assert wire.asked == []
+
+
+@pytest.mark.parametrize("first", [refused(403, {"message": "scope"}), refused(404), ok({"data": []})])
+def test_the_organisation_is_asked_elsewhere_where_the_list_is_closed(wire, first):
+    """A token without organizations:read still knows where it belongs; each call takes from the budget."""
+    wire.says(first, ok(ME))
+
+    assert wire.deel.organization_id() == "42"
+    assert wire.budget.log == ["take", "take"]
+
+
+def test_an_organisation_that_nothing_names_is_asked_later(wire):
+    """Neither list nor identity had it."""
+    wire.says(ok({"data": []}), ok({"email": "a@b.example"}))
+
+    with pytest.raises(TryLater):
+        wire.deel.organization_id()
+
+
+@pytest.mark.parametrize("answer", [http(204), ok({}), http(200, b"<html>"), refused(404, {"message": "none"})])
+def test_a_token_that_is_gone_is_revoked(wire, answer):
+    """204, and 404 as well: there is no token any more. The body is not looked at."""
+    wire.says(answer)
+
+    assert wire.deel.delete_session(HRIS).status in (200, 204, 404)

@@ -1,0 +1,513 @@
+"""The wire: deadlines, caps, what is not followed, and targets that are reached where they were checked."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import ipaddress
+import logging
+import socket
+import ssl
+import threading
+import time
+
+import httpcore
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from onboarding.dialling import Dialler, within
+from onboarding.transport import CheckedTarget, Http, NoReply, Reply, TargetRefused, check_target, post_to_target
+from tests.onboarding.raw_server import RawServer, http
+
+SECRET = "s3cr3t-value"  # stands in a query, a header or a body, and must never show
+TARGET = "hooks.example.test"
+
+
+@pytest.fixture
+def client():
+    client = Http(connect_s=1, read_s=1, total_s=2)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def impatient():
+    client = Http(connect_s=0.3, read_s=0.3, total_s=0.6)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """Names and the addresses that they resolve to; every look-up is kept."""
+    known: dict[str, list[str]] = {}
+    asked: list[str] = []
+    real = socket.getaddrinfo
+
+    def lookup(host, port, *args, **kwargs):
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            asked.append(host)
+            if host not in known:
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known") from None
+            return [answer for address in known[host] for answer in real(address, port, *args, **kwargs)]
+        return real(host, port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    known["asked"] = asked  # type: ignore[assignment]
+    return known
+
+
+def drip(piece: bytes, pause_s: float = 0.05, times: int = 40):
+    for _ in range(times):
+        yield piece
+        time.sleep(pause_s)
+
+
+def ask(client: Http, url: str, **headers: str) -> Reply:
+    return client.send("GET", url, headers=headers)
+
+
+# answers
+
+
+def test_a_reply_shows_its_status_and_nothing_else(client):
+    """Status, lower-case headers and body are there; a repr shows neither of the last two."""
+    with RawServer(lambda _: http(201, SECRET.encode(), X_Thing=SECRET)) as server:
+        reply = client.send("POST", server.url + "/a?b=c", headers={"x-mine": "1"}, content=b"body")
+
+    assert (reply.status, reply.body, reply.headers["x-thing"]) == (201, SECRET.encode(), SECRET)
+    assert repr(reply) == "Reply(status=201)"
+    (asked,) = server.asked
+    assert (asked.method, asked.target, asked.body, asked.headers["x-mine"]) == ("POST", "/a?b=c", b"body", "1")
+
+
+def test_calls_share_a_connection(client):
+    """A pool, not a handshake for every call."""
+    with RawServer(lambda _: http(200, connection="keep-alive"), keep_alive=True) as server:
+        for _ in range(3):
+            ask(client, server.url)
+        client.close()
+
+    assert [asked.connection for asked in server.asked] == [1, 1, 1]
+
+
+def test_no_redirect_is_followed(client):
+    """The organisation's token goes nowhere that an answer names."""
+    with RawServer(lambda asked: http(302, location=f"http://{asked.headers['host']}/elsewhere")) as server:
+        reply = ask(client, server.url + "/here")
+
+    assert reply.status == 302
+    assert [asked.target for asked in server.asked] == ["/here"]
+
+
+def test_no_cookie_is_kept(client):
+    """A session that a worker's token opened does not travel with the organisation's token."""
+    with RawServer(lambda _: http(200, Set_Cookie="session=worker; Path=/")) as server:
+        replies = [ask(client, server.url) for _ in range(2)]
+
+    assert all("cookie" not in asked.headers for asked in server.asked)
+    assert all("set-cookie" not in reply.headers for reply in replies)
+
+
+def test_nothing_is_taken_from_the_environment(monkeypatch, tmp_path):
+    """Neither a proxy nor a .netrc that happens to lie about gets near a request."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    client = Http()
+    with RawServer(lambda _: http(200)) as server:
+        assert ask(client, server.url).status == 200
+    client.close()
+
+    assert "authorization" not in server.asked[0].headers
+
+
+def test_a_compressed_bomb_stays_small(client):
+    """Nothing is decoded: what is held is what came over the wire."""
+    bomb = gzip.compress(bytes(8 << 20))
+    with RawServer(lambda _: http(200, bomb, Content_Encoding="gzip")) as server:
+        reply = ask(client, server.url)
+
+    assert reply.body == bomb
+    assert server.asked[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("length", [1000, 1001])
+def test_an_answer_beyond_the_cap_is_no_reply(length):
+    """Up to the cap it is read, one byte more and it is none."""
+    client = Http(max_bytes=1000)
+    with RawServer(lambda _: http(200, bytes(length))) as server:
+        if length == 1000:
+            assert len(ask(client, server.url).body) == 1000
+        else:
+            with pytest.raises(NoReply) as caught:
+                ask(client, server.url)
+            assert caught.value.kind == "too_large"
+    client.close()
+
+
+def test_an_endless_answer_is_not_read_to_its_end():
+    """Chunk upon chunk without a length ends at the cap."""
+    chunk = b"1000\r\n" + bytes(0x1000) + b"\r\n"
+    client = Http(max_bytes=10_000)
+    with RawServer(lambda _: [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", *[chunk] * 500]) as server:
+        with pytest.raises(NoReply) as caught:
+            ask(client, server.url)
+        client.close()
+
+    assert caught.value.kind == "too_large"
+
+
+# no answers
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(lambda _: _headers_drip(), id="headers"),
+        pytest.param(lambda _: _body_drip(), id="body"),
+        pytest.param(lambda _: drip(b""), id="silence"),
+    ],
+)
+def test_a_server_that_drips_holds_nobody_beyond_the_total(impatient, answer):
+    """Bytes that keep coming, one by one, of headers or of body, do not stretch a call."""
+    with RawServer(answer) as server:
+        began = time.monotonic()
+        with pytest.raises(NoReply) as caught:
+            ask(impatient, server.url)
+        took_s = time.monotonic() - began
+
+    assert caught.value.kind == "timeout"
+    assert took_s < 1.2
+
+
+def _headers_drip():
+    yield b"HTTP/1.1 200 OK\r\n"
+    yield from drip(b"x-drip: 1\r\n")
+
+
+def _body_drip():
+    yield b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n"
+    yield from drip(b"x")
+
+
+def test_a_resolver_that_hangs_holds_nobody_beyond_the_total(impatient, monkeypatch):
+    """The system's resolver takes no timeout; the call has one all the same."""
+    released = threading.Event()
+
+    def hang(*_args, **_kwargs):
+        released.wait(5)
+        raise socket.gaierror(socket.EAI_AGAIN, "too late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    began = time.monotonic()
+    with pytest.raises(NoReply) as caught:
+        ask(impatient, "http://slow.example.test/")
+    took_s = time.monotonic() - began
+    released.set()
+
+    assert caught.value.kind == "connect"
+    assert took_s < 1.2
+
+
+def test_a_call_whose_time_is_up_connects_to_nothing(client):
+    """What took too long before the call leaves nothing for it."""
+    with RawServer(lambda _: http(200)) as server, pytest.raises(NoReply) as caught, within(0):
+        ask(client, server.url)
+
+    assert caught.value.kind == "connect"
+    assert server.asked == []
+
+
+def test_a_handshake_that_has_no_time_left_closes_its_connection():
+    """The other side sees the end of it, and no descriptor stays open."""
+    with RawServer(lambda _: http(200)) as server:
+        stream = Dialler(None).connect_tcp("127.0.0.1", server.port)
+        with pytest.raises(httpcore.ConnectTimeout), within(0):
+            stream.start_tls(ssl.create_default_context())
+
+        assert stream.get_extra_info("socket").fileno() == -1
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (lambda _: b"", "cut"),
+        (lambda _: b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nhalf", "cut"),
+        (lambda _: b"HTTP/1.1 200 OK\r\nx: ", "cut"),
+        (lambda _: b"SSH-2.0-OpenSSH_9.6\r\n", "cut"),
+    ],
+)
+def test_half_an_answer_is_no_reply(client, answer, kind):
+    """A connection cut at any point is said to be cut."""
+    with RawServer(answer) as server, pytest.raises(NoReply) as caught:
+        ask(client, server.url)
+
+    assert caught.value.kind == kind
+
+
+def test_a_closed_port_says_so(client):
+    """`connect` means that nothing was sent, and the system's word for it helps the engineer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    with pytest.raises(NoReply) as caught:
+        ask(client, f"http://127.0.0.1:{port}/")
+
+    assert str(caught.value) == "no reply from 127.0.0.1: connect (Connection refused)"
+
+
+def test_the_second_address_is_tried(client, names):
+    """A name with one dead address is reached at the other."""
+    with RawServer(lambda _: http(200)) as server:
+        names["two.example.test"] = ["127.0.0.2", "127.0.0.1"]
+        assert ask(client, f"http://two.example.test:{server.port}/").status == 200
+
+
+def test_a_failure_drags_no_secret_along(client):
+    """No text, cause or context of a failed call holds its query, its headers or its body."""
+    with RawServer(lambda _: b"") as server, pytest.raises(NoReply) as caught:
+        client.send("POST", f"{server.url}/p?q={SECRET}", headers={"authorization": SECRET}, content=SECRET.encode())
+
+    assert SECRET not in f"{caught.value!r} {caught.value}"
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "header"),
+    [
+        ("http://", "x"),
+        ("ftp://h/", "x"),
+        ("/relative", "x"),
+        ("http://h/" + "a" * 70_000, "x"),
+        ("http://h/", "\xe9" + SECRET),
+    ],
+)
+def test_what_is_no_request_is_a_value_error_that_quotes_nothing(client, url, header):
+    """A URL or a header that HTTP cannot carry is the caller's fault; its text does not repeat it."""
+    with pytest.raises(ValueError) as caught:
+        ask(client, url, authorization=header)
+
+    assert SECRET not in f"{caught.value!r} {caught.value.__context__!r}"
+
+
+def test_nothing_of_a_request_is_logged(client, caplog):
+    """httpx would log every URL with its query, httpcore every header of the answer."""
+    caplog.set_level(logging.DEBUG)
+    with RawServer(lambda _: http(200, X_Thing=SECRET)) as server:
+        ask(client, f"{server.url}/?q={SECRET}", authorization=SECRET)
+
+    assert SECRET not in caplog.text
+
+
+def _status_line(status: int, rest: bytes) -> bytes:
+    return b"HTTP/1.1 %d X\r\n" % status + rest
+
+
+HEADER_TEXT = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"))
+ANYTHING = st.one_of(
+    st.binary(max_size=200),
+    st.builds(_status_line, st.integers(0, 1200), st.binary(max_size=80)),
+    st.builds(http, st.integers(100, 999), st.binary(max_size=80)),
+    st.builds(lambda where: http(302, Location=where, X_Other=where), HEADER_TEXT),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ANYTHING)
+def test_any_bytes_are_a_reply_or_none(impatient, said):
+    """Whatever a server says, a call ends as Reply or as NoReply."""
+    with RawServer(lambda _: said) as server:
+        try:
+            reply = ask(impatient, server.url)
+        except NoReply:
+            return
+        assert 100 < reply.status < 1000
+
+
+# targets
+
+
+class Certificates:
+    """An authority of our own and a certificate for one name, as files."""
+
+    def __init__(self, folder, name: str) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = dt.datetime.now(dt.UTC)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(hours=1))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        self.path = folder / f"{name}.pem"
+        self.path.write_bytes(
+            certificate.public_bytes(serialization.Encoding.PEM)
+            + key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+
+    def server_side(self, named: list[str | None]) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.path)
+        context.sni_callback = lambda _socket, name, _context: named.append(name)
+        return context
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    return Certificates(tmp_path, TARGET)
+
+
+def post(client: Http, url: str, *, allow_private: bool = True) -> Reply:
+    return post_to_target(client, url, headers={"x-id": "1"}, content=b"{}", allow_private=allow_private)
+
+
+def test_a_target_is_reached_at_the_checked_address_under_its_own_name(certificates, names, monkeypatch):
+    """Resolved once; TLS is verified against the name, and Host and SNI carry it."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.path))
+    names[TARGET] = ["127.0.0.1"]
+    named: list[str | None] = []
+    client = Http(total_s=3)
+    with RawServer(lambda _: http(204), tls=certificates.server_side(named)) as server:
+        reply = post(client, f"https://{TARGET}:{server.port}/hook?key={SECRET}")
+    client.close()
+
+    assert reply.status == 204
+    assert named == [TARGET]
+    assert names["asked"] == [TARGET]
+    (asked,) = server.asked
+    assert asked.headers["host"] == f"{TARGET}:{server.port}"
+    assert (asked.target, asked.body, asked.headers["x-id"]) == (f"/hook?key={SECRET}", b"{}", "1")
+
+
+def test_a_certificate_for_another_name_is_no_reply(certificates, names, monkeypatch):
+    """That we connect to an address does not loosen the check of the name."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.path))
+    names["other.example.test"] = ["127.0.0.1"]
+    client = Http(total_s=3)
+    with RawServer(lambda _: http(200), tls=certificates.server_side([])) as server:
+        with pytest.raises(NoReply) as caught:
+            post(client, f"https://other.example.test:{server.port}/")
+        client.close()
+
+    assert caught.value.kind == "connect"
+    assert "Hostname mismatch" in str(caught.value)
+    assert server.asked == []
+
+
+def test_a_certificate_of_nobody_we_trust_is_no_reply(certificates, names, client):
+    """TLS is verified, always."""
+    names[TARGET] = ["127.0.0.1"]
+    tls = certificates.server_side([])
+    with RawServer(lambda _: http(200), tls=tls) as server, pytest.raises(NoReply) as caught:
+        post(client, f"https://{TARGET}:{server.port}/")
+
+    assert caught.value.kind == "connect"
+    assert "certificate" in str(caught.value)
+    assert server.asked == []
+
+
+def test_a_name_that_changes_its_address_after_the_check_gains_nothing(names, client):
+    """The address that was checked is the one that is used: the name is not asked again."""
+    with RawServer(lambda _: http(200)) as server:
+        names["fickle.example.test"] = ["127.0.0.1"]
+        target = check_target(f"http://fickle.example.test:{server.port}/", allow_private=True)
+        names["fickle.example.test"] = ["127.0.0.66"]
+        assert client.post_once(target, headers={}, content=b"").status == 200
+
+    assert names["asked"] == ["fickle.example.test"]
+
+
+def test_a_pooled_connection_is_no_way_around_the_check(names, client):
+    """A connection that was opened without a check is not used for a target of the same name."""
+    with RawServer(lambda _: http(200, connection="keep-alive"), keep_alive=True) as server:
+        names["both.example.test"] = ["127.0.0.1"]
+        url = f"http://both.example.test:{server.port}/"
+        ask(client, url)
+        post(client, url)
+        post(client, url)
+        client.close()
+
+    assert [asked.connection for asked in server.asked] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("url", "addresses"),
+    [
+        (f"https://hooks.example/?key={SECRET}", ["10.0.0.8"]),
+        (f"https://hooks.example/{SECRET}", ["93.184.216.34", "127.0.0.1"]),
+        (f"https://user:{SECRET}@hooks.example/", ["93.184.216.34"]),
+        (f"http://hooks.example/{SECRET}", ["93.184.216.34"]),
+        (f"https://127.0.0.1/{SECRET}", []),
+        (f"https://2130706433/{SECRET}", ["127.0.0.1"]),
+        (f"https://[::ffff:127.0.0.1]/{SECRET}", []),
+        (f"gopher://hooks.example/{SECRET}", []),
+        (f"https:///{SECRET}", []),
+        (f"https://[{SECRET}", []),
+        (f"https://hooks.example:99999/{SECRET}", []),
+        (f"https://hooks.example/{SECRET}" + "x" * 70_000, []),
+        ("", []),
+    ],
+)
+def test_a_target_that_may_not_be_is_refused_without_its_secret(names, url, addresses):
+    """One bad address among several is enough; the text names a rule, neither path nor query nor password."""
+    names["hooks.example"] = names["2130706433"] = addresses
+    with pytest.raises(TargetRefused) as caught:
+        check_target(url, allow_private=False)
+
+    assert SECRET not in f"{caught.value!r} {caught.value.__context__!r}"
+
+
+def test_a_target_that_is_public_is_checked_and_shows_no_path(names):
+    """What is kept shows host and addresses only."""
+    names["hooks.example"] = ["93.184.216.34"]
+    target = check_target(f"https://hooks.example/{SECRET}", allow_private=False)
+
+    assert repr(target) == "CheckedTarget(host='hooks.example', addresses=('93.184.216.34',))"
+
+
+def test_a_target_without_an_address_is_connected_to_nothing(names, client):
+    """No address was checked, so none is used: the name is not asked for another."""
+    names[TARGET] = ["127.0.0.1"]
+    with RawServer(lambda _: http(200)) as server, pytest.raises(NoReply) as caught:
+        client.post_once(CheckedTarget(f"http://{TARGET}:{server.port}/", TARGET, ()), headers={}, content=b"")
+
+    assert caught.value.kind == "connect"
+    assert names["asked"] == []
+
+
+def test_a_target_whose_name_is_unknown_is_no_reply(names):
+    """A resolver that does not know it today may know it tomorrow: tried again, not refused."""
+    with pytest.raises(NoReply) as caught:
+        check_target("https://nowhere.example/", allow_private=False)
+
+    assert caught.value.kind == "connect"
+    assert caught.value.__context__ is None
+
+
+def test_a_target_that_talks_too_long_has_taken_the_message(client):
+    """Its answer is cut off at 64 KiB, not turned into another try."""
+    with RawServer(lambda _: http(200, bytes(100_000))) as server:
+        reply = post(client, server.url)
+
+    assert (reply.status, len(reply.body)) == (200, 64 << 10)
