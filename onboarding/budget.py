@@ -1,0 +1,64 @@
+"""The request budget of an organisation: what it may send to Deel per second, all processes together.
+
+Deel counts all tokens of an organisation in one rolling second, refuses the rest with 429 and sends no
+rate-limit headers (source: Deel's API, rate limits). So each call takes a slot in the store first, and waits
+for it in the order of asking.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from typing import Final
+
+from pydantic import SecretStr
+
+from onboarding.deel import TryLater
+from onboarding.runs import Reason
+from onboarding.store import budgets
+from onboarding.store.engine import Store
+
+SLACK_S: Final = 0.05
+"""Added to the window: calls do not take equally long from their start here to their arrival at Deel."""
+LONGEST_WAIT_S: Final = 20.0
+"""A step that would wait longer is tried later, so that it does not outlive its lease."""
+MAX_OVERSLEPT: Final = 5
+
+
+def fingerprint_of(token: SecretStr) -> str:
+    """What names a token in the store without telling it."""
+    return hashlib.sha256(b"deel-token:" + token.get_secret_value().encode()).hexdigest()[:16]
+
+
+class Budget:
+    """The budget of one Deel token. Safe for threads and processes: the store holds it."""
+
+    def __init__(self, store: Store, token: SecretStr, rate: float) -> None:
+        slots = max(1, math.floor(rate))
+        self.fingerprint = fingerprint_of(token)
+        self.rate = rate
+        self._store = store
+        self._pace = budgets.Pace(slots, slots / rate + SLACK_S, LONGEST_WAIT_S)
+
+    def take(self) -> None:
+        """Wait for a slot, at most 20 s. To be called before every request.
+
+        Raises TryLater (`rate_limited`) when none comes free by then, StoreUnavailable when the store is away.
+        """
+        for _ in range(MAX_OVERSLEPT):
+            asked = time.monotonic()
+            wait_s = self._store.write(lambda db: budgets.reserve(db, self.fingerprint, self._pace))
+            if wait_s > LONGEST_WAIT_S:
+                raise TryLater(Reason.RATE_LIMITED, after_s=wait_s)
+            time.sleep(wait_s)
+            if time.monotonic() - asked - wait_s < SLACK_S:
+                return  # later than that, the slot's time has passed: another call may start with ours
+
+    def hold(self, seconds: float) -> None:
+        """After a 429: nobody starts for so long."""
+        self._store.write(lambda db: budgets.hold(db, self.fingerprint, self._pace, seconds))
+
+    def in_use(self) -> int:
+        """Slots taken at this moment."""
+        return self._store.read(lambda db: budgets.in_use(db, self.fingerprint))

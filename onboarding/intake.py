@@ -1,0 +1,73 @@
+"""Intake: an HRIS message becomes rows, in one transaction, before anybody acknowledges it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+from pydantic import SecretStr
+
+from onboarding import observe
+from onboarding.events import Dead, Event, Ignored, Message, read
+from onboarding.failpoints import fail_point
+from onboarding.store import events, organizations
+from onboarding.store.engine import Store, StoreUnavailable
+from onboarding.store.events import HOME, Filing, NewRun
+from onboarding.vault import Keyring, VaultError
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What takes events in: the store, the vault's keys, and the HRIS's signing keys by label."""
+
+    store: Store
+    keyring: Keyring
+    signing_keys: Mapping[str, SecretStr]
+    lease_s: float
+
+    def accept(self, message: Message) -> list[NewRun]:
+        """File a message; returns the runs that it made, to be nudged. The message may then be acknowledged.
+
+        Never raises for what a message says. Raises StoreUnavailable or VaultError: nothing is filed,
+        deliver it again once the store or the missing key is back.
+        """
+        answers = read(message, self.signing_keys)
+        try:
+            made = self._file(message, answers)
+        except (StoreUnavailable, VaultError):
+            raise
+        except Exception as defect:  # a message that trips us must not stop the queue
+            observe.report_defect(defect)
+            log.exception("intake_defect", size=len(message.body))
+            self.bury(message, "internal_error")
+            return []
+        _tell(answers)
+        return made
+
+    def bury(self, message: Message, reason: str, source: str = "hris") -> str:
+        """Keep a message that cannot be used where `dead list` shows it; returns the dead letter's id."""
+        letter = self.store.write(lambda db: events.bury(db, message, reason, self.keyring, source))
+        log.warning("event_dead", dead_letter=letter, reason=reason)
+        return letter
+
+    def _file(self, message: Message, answers: list[Event | Ignored | Dead]) -> list[NewRun]:
+        home = self.store.read(organizations.home) or HOME
+        filing = Filing(self.keyring, home, self.lease_s)
+        fail_point("intake.recording")
+        made = self.store.write(lambda db: events.file(db, message, answers, filing))
+        fail_point("intake.recorded")
+        return made
+
+
+def _tell(answers: list[Event | Ignored | Dead]) -> None:
+    for answer in answers:
+        match answer:
+            case Event():
+                log.info("event_taken", type=answer.type, contract_id=answer.contract_id, signed=answer.signed)
+            case Ignored():
+                log.info("event_ignored", reason=answer.why)
+            case Dead():
+                log.warning("event_dead", reason=answer.why)

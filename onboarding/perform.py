@@ -1,0 +1,170 @@
+"""One attempt of one step: claim, act, record. What comes out is an order to whoever carries the message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from onboarding import observe
+from onboarding.deel import DeelFailure, ParkRun, PauseOrganisation, TryLater
+from onboarding.failpoints import fail_point
+from onboarding.runs import AnyOutcome, Back, Change, Later, Park, Pause, Reason, State, Step, settle
+from onboarding.steps import STEP_ACTIONS, Late
+from onboarding.store import claims
+from onboarding.store.claims import Claim, NoClaim, Why
+from onboarding.store.engine import StoreUnavailable
+from onboarding.vault import VaultError
+from onboarding.world import World
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Onward:
+    """The step is done, now or before: send the next link."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """Deliver this message again after so many seconds. The row holds the time already."""
+
+    seconds: float
+    why: str
+
+
+@dataclass(frozen=True)
+class Rest:
+    """This chain ends here: the row says why, and who goes on."""
+
+    word: str
+
+
+@dataclass(frozen=True)
+class Anew:
+    """The run went back: send a new chain from this step."""
+
+    step: Step
+
+
+Order = Onward | Again | Rest | Anew
+
+
+def perform(world: World, run_id: str, step: Step) -> Order:
+    """Do one step of a run, if it is this step's turn and nobody else is at it.
+
+    Raises StoreUnavailable: nothing is known then, and the message must come again.
+    """
+    fail_point(f"{step}.claiming")
+    claim = world.store.write(lambda db: claims.begin(db, run_id, step, world.terms))
+    if isinstance(claim, NoClaim):
+        return _not_claimed(claim, step)
+    fail_point(f"{step}.claimed")
+    try:
+        outcome = _act(world, claim)
+    except Late:
+        return _late(step)
+    fail_point(f"{step}.recording")
+    try:
+        change = _record(world, claim, outcome)
+    except VaultError:  # what was learnt cannot be sealed: it is not kept, and will be asked for again
+        change = _record(world, claim, Later(reason=Reason.VAULT_LOCKED))
+    if change is None:
+        return _late(step)
+    fail_point(f"{step}.recorded")
+    _tell(claim, change)
+    return order_of(change, world.terms.lease_s)
+
+
+def order_of(change: Change, lease_s: float) -> Order:
+    """What a recorded change means for the message. Waits longer than a lease lie in the row alone."""
+    if change.outcome == "done":
+        return Onward() if change.state is State.PENDING else Rest(change.state)
+    if change.outcome == "superseded":
+        return Anew(change.step)
+    if change.wait_s is not None and change.wait_s <= lease_s:
+        return Again(change.wait_s, str(change.reason))
+    return Rest(change.state)
+
+
+def _record(world: World, claim: Claim, outcome: AnyOutcome) -> Change | None:
+    """None: a newer claim owns the run."""
+    change = settle(claim.run, outcome, world.backoff, world.draw)
+    recorded = world.store.write(lambda db: claims.record(db, claim, change, world.keyring, world.terms))
+    return change if recorded else None
+
+
+def _act(world: World, claim: Claim) -> AnyOutcome:
+    try:
+        return STEP_ACTIONS[claim.step](claim, world)
+    except DeelFailure as failure:
+        return outcome_of(failure)
+    except VaultError:
+        return Later(reason=Reason.VAULT_LOCKED)
+    except (Late, StoreUnavailable):
+        raise
+    except Exception as defect:
+        observe.report_defect(defect)
+        log.exception("step_defect", step=claim.step)
+        return Later(reason=Reason.INTERNAL_ERROR)
+
+
+def outcome_of(failure: DeelFailure) -> AnyOutcome:
+    """The three kinds of failure that leave the client, as outcomes."""
+    match failure:
+        case TryLater():
+            return Later(
+                reason=failure.reason,
+                after_s=failure.after_s,
+                http_status=failure.status,
+                request_id=failure.request_id,
+            )
+        case PauseOrganisation():
+            return Pause(reason=failure.reason, http_status=failure.status, request_id=failure.request_id)
+        case ParkRun():
+            return Park(reason=failure.reason, http_status=failure.status, request_id=failure.request_id)
+        case _:
+            raise failure
+
+
+def _not_claimed(refusal: NoClaim, step: Step) -> Order:
+    match refusal.why:
+        case Why.STEP_DONE:
+            return Onward()
+        case Why.HELD:
+            return Again(refusal.wait_s, "held")
+        case Why.CRASH_LOOP if refusal.run is not None:
+            log.error("run_parked", step=step, reason=Reason.CRASH_LOOP, advice=Reason.CRASH_LOOP.advice)
+            observe.report_parked(refusal.run.id, Reason.CRASH_LOOP, step, refusal.run.organization_id)
+            return Rest(State.FAILED)
+        case _:
+            log.info("step_skipped", step=step, why=refusal.why.value)
+            return Rest(refusal.state or refusal.why.value)
+
+
+def _late(step: Step) -> Order:
+    log.warning("step_late", step=step)
+    return Rest("late")
+
+
+def _tell(claim: Claim, change: Change) -> None:
+    run, source = claim.run, change.source
+    said = {
+        "step": run.step,
+        "outcome": change.outcome,
+        "reason": change.reason,
+        "http_status": source.http_status,
+        "request_id": source.request_id,
+        "wait_s": change.wait_s,
+    }
+    said = {name: value for name, value in said.items() if value is not None}
+    if change.state is State.FAILED and change.reason is not None:
+        log.error("run_parked", **said, advice=change.reason.advice)
+        observe.report_parked(run.id, change.reason, run.step, run.organization_id)
+    elif change.pauses is not None:
+        log.error("organisation_paused", **said, organization_id=run.organization_id, advice=change.pauses.advice)
+        observe.report_paused(run.organization_id, change.pauses)
+    elif isinstance(source, Back | Later):
+        log.warning("step_again", **said)
+    else:
+        log.info("step_done", **said)

@@ -1,0 +1,217 @@
+"""The five steps: (run, world) -> outcome. Each may be done twice, at any point, with the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Final, TypeVar
+
+from pydantic import SecretStr
+
+from onboarding import notify
+from onboarding.deel import Identity, ParkRun, Session, TokenRejected, session_key, worker_key
+from onboarding.failpoints import fail_point
+from onboarding.notify import Verdict
+from onboarding.runs import AnyOutcome, Await, Back, Done, IssuedToken, Later, Park, Reason, Run, Step
+from onboarding.store import consents, facts, notifications, organizations, runs, tokens
+from onboarding.store.claims import Claim
+from onboarding.store.events import HOME
+from onboarding.world import World
+
+T = TypeVar("T")
+
+
+class Late(Exception):  # noqa: N818 - not a fault: somebody else owns the run
+    """A newer claim owns the run: stop, write nothing more."""
+
+
+def contract_created(claim: Claim, world: World) -> AnyOutcome:
+    """Learn the facts: from the event while they are fresh, else from Deel."""
+    run = claim.run
+    if run.organization_id == HOME:
+        _learn_home(run, world)
+    if run.facts_fresh and run.contract_type is not None and (run.contract_type != "eor" or run.has_emails):
+        return Done() if run.contract_type == "eor" else Park(reason=Reason.NOT_EOR)
+    contract = call(run, lambda: world.deel.contract(run.contract_id))
+    told = contract.facts()
+    status, request_id = contract.receipt.status, contract.receipt.request_id
+    if told.contract_type != "eor":
+        return Park(reason=Reason.NOT_EOR, http_status=status, request_id=request_id)
+    if not told.emails:
+        return Park(reason=Reason.FACTS_INCOMPLETE, http_status=status, request_id=request_id)
+    return Done(facts=told, hris_profile_id=told.hris_profile_id, http_status=status, request_id=request_id)
+
+
+def ensure_profile(claim: Claim, world: World) -> AnyOutcome:
+    """Make the worker's profile unless it is known. After an attempt that may have made it, look first."""
+    run = claim.run
+    if run.hris_profile_id is not None:
+        return Done()
+    if run.tried_before:
+        contract = call(run, lambda: world.deel.contract(run.contract_id))
+        if contract.hris_profile_id is not None:
+            return Done(hris_profile_id=contract.hris_profile_id, http_status=contract.receipt.status)
+    key = worker_key(run.organization_id, run.contract_id)
+    try:
+        profile = call(run, lambda: world.deel.create_worker(run.contract_id, idempotency_key=key))
+    except ParkRun as refusal:
+        if refusal.status != HTTPStatus.BAD_REQUEST:
+            raise
+        # what a second POST answers is not documented: perhaps this, with the profile there already
+        contract = call(run, lambda: world.deel.contract(run.contract_id))
+        if contract.hris_profile_id is None:
+            raise
+        return Done(hris_profile_id=contract.hris_profile_id, http_status=contract.receipt.status)
+    return Done(
+        hris_profile_id=profile.hris_profile_id,
+        http_status=profile.receipt.status,
+        request_id=profile.receipt.request_id,
+    )
+
+
+def issue_token(claim: Claim, world: World) -> AnyOutcome:
+    """Keep a live token; else commit which issue is asked for, then ask Deel for it."""
+    run, profile = claim.run, _profile(claim.run)
+    if world.consent_required and not world.store.read(lambda db: consents.given(db, run.contract_id)):
+        return Await(reason=Reason.CONSENT_MISSING)
+    fail_point("issue_token.intending")
+    intent = world.store.write(lambda db: tokens.intend(db, run.id, claim.fence, run.organization_id, profile))
+    fail_point("issue_token.intended")
+    match intent:
+        case None:
+            raise Late
+        case tokens.Kept(expires_at=expires_at):
+            return Done(token_expires_at=expires_at)
+        case tokens.Intended(issue_number=number, by=by):
+            session = _session(claim, world, profile, session_key(by, number))
+            return judge_session(session, number, datetime.now(UTC))
+
+
+def judge_session(session: Session, number: int, now: datetime) -> AnyOutcome:
+    """What POST /workers/session answered. A replayed answer is an old token: with little life left it is no use.
+
+    Source: Deel's API, idempotency: the first 2xx is repeated for 24 h, whatever became of its token.
+    """
+    status, request_id = session.receipt.status, session.receipt.request_id
+    if session.replayed and session.expires_at < now + timedelta(seconds=tokens.ENOUGH_LIFE_S):
+        return Back(dead_issue=number, http_status=status, request_id=request_id)
+    return Done(
+        issued=IssuedToken(number, session.token, session.expires_at),
+        token_expires_at=session.expires_at,
+        http_status=status,
+        request_id=request_id,
+    )
+
+
+def verify_token(claim: Claim, world: World) -> AnyOutcome:
+    """See that the token opens the account of the contract's worker, and nobody else's."""
+    run, profile = claim.run, _profile(claim.run)
+    live = world.store.read(lambda db: tokens.live(db, world.keyring, run.organization_id, profile))
+    if live is None:
+        return Back(dead_issue=0)
+    emails = world.store.read(lambda db: facts.emails_of(db, world.keyring, run.id))
+    outcome = judge_identity(call(run, lambda: world.deel.me(live.token)), emails, live.issue_number)
+    if isinstance(outcome, Park):
+        call(run, lambda: world.deel.delete_session(profile))
+    return outcome
+
+
+def judge_identity(answer: Identity | TokenRejected, emails: tuple[SecretStr, ...], issue_number: int) -> AnyOutcome:
+    """What GET /people/me says about a token. It names no profile id: the addresses must match.
+
+    Source: Deel's OpenAPI of /people/me: its ids are numbers, those of POST /eor/worker are UUIDs.
+    """
+    status, request_id = answer.receipt.status, answer.receipt.request_id
+    if isinstance(answer, TokenRejected):
+        return Back(dead_issue=issue_number, http_status=status, request_id=request_id)
+    # both sides were read by one rule: only ASCII letters are lowered, so that no Unicode trick makes two one
+    known = {email.get_secret_value() for email in emails}
+    if any(email.get_secret_value() in known for email in answer.emails):
+        return Done(http_status=status, request_id=request_id)
+    return Park(reason=Reason.IDENTITY_MISMATCH, dead_issue=issue_number, http_status=status, request_id=request_id)
+
+
+def notify_targets(claim: Claim, world: World) -> AnyOutcome:
+    """Send onboarding.completed to every target that does not have it yet."""
+    run = claim.run
+    names = [target.name for target in world.targets]
+    message_id = notify.message_id(run.id, notify.COMPLETED)
+    open_rows = world.store.write(lambda db: notifications.prepare(db, run.id, message_id, names))
+    row = world.store.read(lambda db: runs.find(db, run.id))
+    answers = []
+    for target in world.targets:
+        for each in (each for each in open_rows if each.target == target.name):
+            message = notify.completed(row, each.created_at)
+            answer = call(run, lambda target=target, message=message: target.send(message))  # type: ignore[misc]
+            keep_answer(world, message_id, target.name, answer)
+            answers.append(answer)
+    return judge_answers(answers)
+
+
+def judge_answers(answers: list[notify.Answer]) -> AnyOutcome:
+    """What the targets made of it, all together: one that refuses parks the run, one that is away delays it."""
+    for verdict in (Verdict.REFUSED, Verdict.LATER):
+        for answer in answers:
+            if answer.verdict is verdict:
+                if verdict is Verdict.REFUSED:
+                    return Park(reason=Reason.NOTIFY_REJECTED, http_status=answer.http_status)
+                return Later(reason=Reason.NOTIFY_UNAVAILABLE, http_status=answer.http_status)
+    return Done(http_status=answers[-1].http_status if answers else None)
+
+
+def keep_answer(world: World, message_id: str, target: str, answer: notify.Answer, wait_s: float = 0.0) -> None:
+    """Write down what a target made of a message."""
+    match answer.verdict:
+        case Verdict.DELIVERED:
+            world.store.write(lambda db: notifications.delivered(db, message_id, target, answer.http_status))
+        case Verdict.REFUSED:
+            world.store.write(lambda db: notifications.refused(db, message_id, target, answer.http_status))
+        case Verdict.LATER:
+            world.store.write(lambda db: notifications.failed(db, message_id, target, answer.http_status, wait_s))
+
+
+STEP_ACTIONS: Final[dict[Step, Callable[[Claim, World], AnyOutcome]]] = {
+    Step.CONTRACT_CREATED: contract_created,
+    Step.ENSURE_PROFILE: ensure_profile,
+    Step.ISSUE_TOKEN: issue_token,
+    Step.VERIFY_TOKEN: verify_token,
+    Step.NOTIFY: notify_targets,
+}
+
+
+def call(run: Run, send: Callable[[], T]) -> T:
+    """A call to the outside, with a fail point on each side."""
+    fail_point(f"{run.step}.calling")
+    answer = send()
+    fail_point(f"{run.step}.called")
+    return answer
+
+
+def _session(claim: Claim, world: World, profile: str, key: str) -> Session:
+    run = claim.run
+    try:
+        return call(run, lambda: world.deel.create_session(profile, idempotency_key=key))
+    except ParkRun as refusal:
+        if refusal.status != HTTPStatus.BAD_REQUEST or not run.reissue_asked:
+            raise
+    # Whether Deel replaces a live token or refuses is not documented; an engineer asked for a new one, so the
+    # old one goes first. Only 2xx answers are kept under a key, so the same key is right.
+    call(run, lambda: world.deel.delete_session(profile))
+    return call(run, lambda: world.deel.create_session(profile, idempotency_key=key))
+
+
+def _learn_home(run: Run, world: World) -> None:
+    """The event named no organisation: it belongs to that of the token, which is asked of Deel once."""
+    known = world.store.read(lambda db: organizations.learnt(db, world.fingerprint))
+    home = known.organization_id if known else None
+    if home is None:
+        home = call(run, world.deel.organization_id)
+    world.store.write(lambda db: organizations.learn(db, world.fingerprint, organization_id=home))
+    world.store.write(lambda db: organizations.adopt(db, HOME, home))
+
+
+def _profile(run: Run) -> str:
+    if run.hris_profile_id is None:
+        raise ParkRun(Reason.PROFILE_NOT_FOUND)
+    return run.hris_profile_id

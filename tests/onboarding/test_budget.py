@@ -1,0 +1,139 @@
+"""The request budget: counted in the store, for all processes, in order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+from sqlalchemy import update
+
+from onboarding.budget import SLACK_S, Budget, fingerprint_of
+from onboarding.deel import Deel, SessionFieldInMemory, TryLater
+from onboarding.simulator import Simulator
+from onboarding.store import budgets
+from onboarding.store.budgets import Pace
+from onboarding.store.engine import Store
+from onboarding.store.tables import budgets as table
+from onboarding.transport import Http
+
+TOKEN = SecretStr("org-token")
+PACE = Pace(slots=5, window_s=1.05, longest_wait_s=20.0)
+
+
+def reserve(store: Store, pace: Pace = PACE) -> float:
+    return store.write(lambda db: budgets.reserve(db, "f", pace))
+
+
+def test_five_go_at_once_and_the_sixth_waits_for_the_window(store: Store):
+    """A burst up to the budget, then a slot a fifth of a second apart at the earliest."""
+    assert [round(reserve(store), 1) for _ in range(5)] == [0.0] * 5
+    assert 0.8 < reserve(store) <= PACE.window_s
+
+
+def test_who_asks_first_starts_first(store: Store):
+    """Waiting is in the order of asking, and no window of a second holds more than five starts."""
+    began = time.monotonic()
+    starts = [time.monotonic() - began + reserve(store) for _ in range(23)]
+    assert starts == sorted(starts)
+    assert all(later - earlier >= 1.0 for earlier, later in zip(starts, starts[5:], strict=False))
+
+
+def test_many_at_once_get_different_slots(store: Store):
+    """The row's lock is the queue."""
+    with ThreadPoolExecutor(8) as pool:
+        waits = sorted(pool.map(lambda _: reserve(store), range(20)))
+    assert waits[4] < 0.7
+    assert waits[5] > 0.3
+    assert waits[19] > 2.0
+
+
+def test_who_would_wait_too_long_takes_nothing(store: Store):
+    """Its step is tried later; the slot stays for others."""
+    pace = Pace(slots=1, window_s=30.0, longest_wait_s=20.0)
+    assert reserve(store, pace) < 0.1
+    assert reserve(store, pace) > 20
+    assert 29 < reserve(store, pace) <= 30.1
+
+
+def test_a_hold_stops_all(store: Store):
+    """After a 429 nobody starts for so long."""
+    store.write(lambda db: budgets.hold(db, "f", PACE, 3.0))
+    assert 2.5 < reserve(store) <= 3.0
+
+
+def test_a_clock_that_jumped_back_does_not_stop_the_budget(store: Store):
+    """Slots that are taken until an hour from now were written before the jump."""
+    reserve(store)
+    later = [time.time() + 3600] * 5
+    store.write(lambda db: db.execute(update(table).values(free_at=str(later))))
+    assert reserve(store) <= PACE.window_s
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 12), st.floats(0.1, 3.0), st.integers(1, 40))
+def test_no_window_ever_holds_more_than_its_slots(sqlite_url, slots, window_s, asks):
+    """Whatever the pace."""
+    store, pace = Store(sqlite_url), Pace(slots, window_s, 1e9)
+    store.write(lambda db: db.execute(table.delete()))
+    began = time.monotonic()
+    starts = [time.monotonic() - began + reserve(store, pace) for _ in range(asks)]
+    store.close()
+    tolerance = 0.05  # of the clocks' reading, not of the budget's arithmetic
+    assert all(b - a >= window_s - tolerance for a, b in zip(starts, starts[slots:], strict=False))
+
+
+def test_a_budget_raises_when_the_wait_is_too_long(store: Store):
+    """As something to try later, with the time that it would take."""
+    budget = Budget(store, TOKEN, rate=0.02)
+    budget.take()
+    with pytest.raises(TryLater) as spent:
+        budget.take()
+    assert spent.value.after_s > 20
+
+
+def test_a_budget_is_named_without_telling_the_token():
+    """Two organisations that share a token share a budget; the store never sees the token."""
+    assert fingerprint_of(TOKEN) == fingerprint_of(SecretStr("org-token")) != fingerprint_of(SecretStr("other"))
+    assert "org" not in fingerprint_of(TOKEN)
+
+
+def test_slots_in_use_are_counted(store: Store):
+    """For `stats`."""
+    budget = Budget(store, TOKEN, rate=5)
+    assert budget.in_use() == 0
+    for _ in range(3):
+        budget.take()
+    assert budget.in_use() == 3
+
+
+def _calls(store_url: str, deel_url: str, token: str, count: int) -> None:
+    store, secret = Store(store_url), SecretStr(token)
+    http = Http()
+    budget = Budget(store, secret, rate=5)
+    deel = Deel(http, base_url=deel_url, token=secret, budget=budget, session_field=SessionFieldInMemory())
+    for _ in range(count):
+        deel.whoami()
+    http.close()
+    store.close()
+
+
+def test_four_processes_on_one_budget_are_never_refused(store_url: str):
+    """Forty calls at five a second, as fast as they may: no 429, no second with more than five."""
+    with Simulator(rate=5) as simulator:
+        context = multiprocessing.get_context("spawn")
+        arguments = (store_url, simulator.url, simulator.org_token, 10)
+        processes = [context.Process(target=_calls, args=arguments) for _ in range(4)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0] * 4
+        assert simulator.ledger.count() == 40
+        assert simulator.ledger.refused() == 0
+        assert simulator.ledger.worst_second() <= 5
+    assert SLACK_S < 0.1

@@ -1,0 +1,163 @@
+"""Upkeep: the reconciler, and telling of failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import select, update
+
+from onboarding import failpoints, upkeep
+from onboarding.runs import State
+from onboarding.store import runs as run_statements
+from onboarding.store.sql import from_now
+from onboarding.store.tables import notifications, turns
+from tests.onboarding.worlds import Death, Driver, driver
+
+
+@pytest.fixture
+def onboard(store_url: str) -> Iterator[Driver]:
+    with driver(store_url) as made:
+        yield made
+
+
+def next_turn(onboard: Driver) -> None:
+    onboard.store.write(lambda db: db.execute(update(turns).values(last_at=from_now(-3600))))
+    onboard.store.write(lambda db: db.execute(update(notifications).values(next_try_at=None)))
+
+
+def told(onboard: Driver) -> list[tuple[str, str]]:
+    return [(one.body["type"], one.body["data"]["contract_id"]) for one in onboard.sink.unique()]
+
+
+def test_due_runs_are_nudged_at_their_step(onboard: Driver):
+    """One message each, and none again before its next look."""
+    onboard.hire("c-1")
+    onboard.hire("c-2")
+    onboard.deliver("c-2", "contract_created")
+    onboard.pass_time()
+    sent: list[upkeep.Due] = []
+    assert upkeep.reconcile(onboard.world, lambda due: sent.append(due) or True, 5) == 2
+    assert {(due.contract_id, due.step) for due in sent} == {("c-1", "contract_created"), ("c-2", "ensure_profile")}
+    next_turn(onboard)
+    assert upkeep.reconcile(onboard.world, lambda due: sent.append(due) or True, 5) == 0
+
+
+def test_a_broker_that_is_away_ends_the_round_and_loses_nothing(onboard: Driver):
+    """The rows name their next look."""
+    onboard.hire()
+    onboard.pass_time()
+    assert upkeep.reconcile(onboard.world, lambda _due: False, 5) == 0
+    assert onboard.recover() == State.COMPLETED
+
+
+def test_a_death_in_the_reconciler_loses_nothing(onboard: Driver):
+    """On either side of its commit."""
+    for point in ("upkeep.recording", "upkeep.recorded"):
+        onboard.hire(point.replace("upkeep.", "c-"))
+        onboard.pass_time()
+
+        def die(point=point):
+            raise Death(point)
+
+        failpoints.arm(point, die)
+        next_turn(onboard) if point == "upkeep.recorded" else None
+        with pytest.raises(Death):
+            upkeep.reconcile(onboard.world, lambda _due: True, 5)
+        failpoints.disarm()
+        onboard.pass_time()
+        assert onboard.recover(point.replace("upkeep.", "c-")) == State.COMPLETED
+
+
+def test_a_parked_run_is_told_once_to_every_target(onboard: Driver):
+    """Webhook and exchange, under an id of its own; the next parking has another."""
+    onboard.hire(type="peo")
+    onboard.carry()
+    assert upkeep.tell_failures(onboard.world, 5) == 1
+    next_turn(onboard)
+    assert upkeep.tell_failures(onboard.world, 5) == 0
+    assert told(onboard) == [("onboarding.failed", "c-1")]
+    assert [one.type for one in onboard.published] == ["onboarding.failed"]
+    row = onboard.run()
+    onboard.store.write(lambda db: run_statements.replay(db, row, run_statements.Replay()))
+    onboard.carry()
+    next_turn(onboard)
+    assert upkeep.tell_failures(onboard.world, 5) == 1
+    assert len({one.id for one in onboard.sink.received}) == 2
+
+
+def test_a_target_that_is_away_is_told_later_under_the_same_id(onboard: Driver):
+    """Whoever has it does not get it twice."""
+    onboard.hire(type="peo")
+    onboard.carry()
+    onboard.sink.answers(500, times=1)
+    assert upkeep.tell_failures(onboard.world, 5) == 0
+    next_turn(onboard)
+    assert upkeep.tell_failures(onboard.world, 5) == 1
+    assert len(onboard.published) == 1
+    assert len({one.id for one in onboard.sink.received}) == 1
+
+
+def test_a_death_after_telling_tells_again_under_the_same_id(onboard: Driver):
+    """The receiver drops the double."""
+    onboard.hire(type="peo")
+    onboard.carry()
+    deaths: list[int] = []
+
+    def die() -> None:
+        if not deaths:
+            deaths.append(1)
+            raise Death
+
+    failpoints.arm("upkeep.called", die)
+    with pytest.raises(Death):
+        upkeep.tell_failures(onboard.world, 5)
+    next_turn(onboard)
+    assert upkeep.tell_failures(onboard.world, 5) == 1
+    assert len(onboard.sink.unique()) == 1
+
+
+def test_a_target_that_said_gone_is_not_told_that_it_failed_because_of_that(onboard: Driver):
+    """410: the exchange still gets the news."""
+    onboard.sink.answers(410, times=1)
+    onboard.hire()
+    assert onboard.carry() == State.FAILED
+    assert upkeep.tell_failures(onboard.world, 5) == 1
+    assert [one.body["type"] for one in onboard.sink.received] == ["onboarding.completed"]
+    assert [one.type for one in onboard.published] == ["onboarding.completed", "onboarding.failed"]
+
+
+def test_a_target_that_never_answers_is_given_up(onboard: Driver):
+    """After twelve tries, so that a dead target is not asked for ever."""
+    onboard.hire(type="peo")
+    onboard.carry()
+    onboard.sink.answers(500, times=99)
+    settled = []
+    for _ in range(14):
+        settled.append(upkeep.tell_failures(onboard.world, 5))
+        next_turn(onboard)
+    assert sum(settled) == 1
+    assert len(onboard.sink.received) == 12
+    refused = onboard.store.read(lambda db: db.execute(select(notifications.c.refused_at)).scalars().all())
+    assert any(refused)
+
+
+def test_retiring_takes_its_turn(onboard: Driver):
+    """Once an hour."""
+    upkeep.retire(onboard.world)
+    upkeep.retire(onboard.world)
+    assert len(onboard.store.read(lambda db: db.execute(select(turns)).all())) == 1
+
+
+def test_failures_that_wait_for_a_target_do_not_hide_new_ones(onboard: Driver, monkeypatch):
+    """One message a round here: the second run is told while the first one's target is away."""
+    monkeypatch.setattr(upkeep, "BATCH", 1)
+    onboard.hire("c-1", type="peo")
+    onboard.carry("c-1")
+    onboard.sink.answers(500, times=1)
+    assert upkeep.tell_failures(onboard.world, 0) == 0
+    onboard.hire("c-2", type="peo")
+    onboard.carry("c-2")
+    onboard.store.write(lambda db: db.execute(update(turns).values(last_at=from_now(-3600))))
+    assert upkeep.tell_failures(onboard.world, 5) == 1
+    assert ("onboarding.failed", "c-2") in told(onboard)
