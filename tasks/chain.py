@@ -1,0 +1,102 @@
+"""The chain: five tasks, one way to carry them. The domain decides; this obeys."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Final
+
+import structlog
+from celery import Task
+
+from onboarding import observe, outages
+from onboarding.perform import Again, Anew, Onward, Order, Rest, perform
+from onboarding.runs import Step
+from onboarding.store.engine import StoreUnavailable
+from tasks.application import app
+from tasks.process import world
+from tasks.publish import nudge
+
+log = structlog.get_logger(__name__)
+
+STORE_AWAY_S = 5.0
+
+
+class Waiting(Exception):  # noqa: N818 - what Flower shows beside RETRY
+    """Why a message comes again: a word, never more."""
+
+
+@app.task(name="onboarding.contract_created", bind=True)
+def contract_created(self: Task, run_id: str, contract_id: str) -> str:
+    """Learn the facts of a contract."""
+    return carry(self, Step.CONTRACT_CREATED, run_id, contract_id)
+
+
+@app.task(name="onboarding.ensure_profile", bind=True)
+def ensure_profile(self: Task, run_id: str, contract_id: str) -> str:
+    """Make the worker's profile unless there is one."""
+    return carry(self, Step.ENSURE_PROFILE, run_id, contract_id)
+
+
+@app.task(name="onboarding.issue_token", bind=True)
+def issue_token(self: Task, run_id: str, contract_id: str) -> str:
+    """Issue a worker token unless one lives."""
+    return carry(self, Step.ISSUE_TOKEN, run_id, contract_id)
+
+
+@app.task(name="onboarding.verify_token", bind=True)
+def verify_token(self: Task, run_id: str, contract_id: str) -> str:
+    """See that the token opens the right account."""
+    return carry(self, Step.VERIFY_TOKEN, run_id, contract_id)
+
+
+@app.task(name="onboarding.notify", bind=True)
+def notify(self: Task, run_id: str, contract_id: str) -> str:
+    """Tell every target."""
+    return carry(self, Step.NOTIFY, run_id, contract_id)
+
+
+TASKS: Final[dict[Step, Task]] = {
+    Step.CONTRACT_CREATED: contract_created,
+    Step.ENSURE_PROFILE: ensure_profile,
+    Step.ISSUE_TOKEN: issue_token,
+    Step.VERIFY_TOKEN: verify_token,
+    Step.NOTIFY: notify,
+}
+
+
+def carry(task: Task, step: Step, run_id: str, contract_id: str) -> str:
+    """Let the domain perform one step, then move the message as it says."""
+    with structlog.contextvars.bound_contextvars(
+        run_id=run_id, contract_id=contract_id, step=step.value, task_id=task.request.id
+    ):
+        match _order(step, run_id):
+            case Onward():  # done now, or done before: Celery sends the next link
+                return "done"
+            case Again(seconds, why):  # the row already holds the time; a lost retry is the reconciler's
+                # whole seconds, at least one: Celery 5.7 destroys a task whose countdown rounds to zero
+                raise task.retry(exc=Waiting(why), countdown=max(1, ceil(seconds)))
+            case Anew(back_to):
+                _end_chain(task)
+                nudge(run_id, contract_id, back_to)
+                return f"back to {back_to}"
+            case Rest(word):  # waiting, failed, or somebody else's: the row says why
+                _end_chain(task)
+                return word
+
+
+def _order(step: Step, run_id: str) -> Order:
+    try:
+        order = perform(world(), run_id, step)
+    except StoreUnavailable as away:
+        outages.say_once("store_unavailable", error=str(away))
+        return Again(STORE_AWAY_S, "store_unavailable")
+    except Exception as defect:  # requeueing it would be a hot loop; the lease runs out first
+        observe.report_defect(defect)
+        log.exception("carry_defect")
+        return Again(world().terms.lease_s, "internal_error")
+    outages.over("store_unavailable")
+    return order
+
+
+def _end_chain(task: Task) -> None:
+    task.request.chain = None  # raising Ignore ends it too, but reads as STARTED for ever

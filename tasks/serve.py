@@ -1,0 +1,59 @@
+"""What the commands `intake` and `up` run."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from kombu import Connection
+
+from onboarding.failpoints import arm_from_environment
+from onboarding.intake import Intake
+from onboarding.settings import Settings
+from onboarding.store import migrate
+from onboarding.store.engine import Store
+from tasks import outage_log, process, topology
+from tasks.connect import connection_settings
+
+
+def intake_of(settings: Settings, lease_s: float | None = None) -> Intake:
+    """What takes events in. `lease_s`: seconds until the reconciler wonders where a new run's message is."""
+    store = Store(settings.database_url.get_secret_value())
+    lease_s = settings.lease_seconds if lease_s is None else lease_s
+    return Intake(store, settings.keyring(), settings.webhook_secrets, lease_s)
+
+
+def declare(settings: Settings) -> None:
+    """Declare exchanges and queues."""
+    with Connection(**connection_settings(settings)) as connection:
+        connection.ensure_connection(max_retries=1, timeout=5)
+        topology.declare_all(connection.default_channel)
+
+
+def serve_intake(settings: Settings) -> None:
+    """Take events off the queue until SIGTERM or Ctrl-C. A broker that is away is waited for."""
+    from tasks.intake import IntakeConsumer  # noqa: PLC0415 - it needs the Celery application, `declare` does not
+
+    arm_from_environment()
+    outage_log.install()
+    process.observe_errors(settings)
+    consumer = IntakeConsumer(Connection(**connection_settings(settings)), intake_of(settings))
+
+    def stop(*_: object) -> None:
+        consumer.should_stop = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    consumer.run()
+
+
+def serve_all(settings: Settings, beside: Callable[[], None] | None) -> None:
+    """All in one process. On the embedded default the store is made first if there is none."""
+    from tasks.embedded import serve  # noqa: PLC0415 - it makes the Celery application
+
+    if settings.sqlite_path is not None:
+        settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+        store = Store(settings.database_url.get_secret_value())
+        migrate.upgrade(store)
+        store.close()
+    serve(settings, intake_of(settings), beside)

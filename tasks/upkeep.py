@@ -1,0 +1,52 @@
+"""Beat's work, each a turn taken in the store: two beats do no harm, none is only a delay."""
+
+from __future__ import annotations
+
+import structlog
+
+from onboarding import observe, outages, upkeep
+from onboarding.store.engine import StoreUnavailable
+from tasks.application import FAILURES_EVERY_S, RECONCILE_EVERY_S, app
+from tasks.process import world
+from tasks.publish import nudge
+
+log = structlog.get_logger(__name__)
+
+
+@app.task(name="onboarding.reconcile")
+def reconcile() -> str:
+    """Send a message for each run that nothing carries."""
+    return attempt_upkeep("reconcile", RECONCILE_EVERY_S)
+
+
+@app.task(name="onboarding.tell_failures")
+def tell_failures() -> str:
+    """Send onboarding.failed of parked runs."""
+    return attempt_upkeep("tell_failures", FAILURES_EVERY_S)
+
+
+@app.task(name="onboarding.retire")
+def retire() -> str:
+    """Let go what is old."""
+    return attempt_upkeep("retire", 0)
+
+
+def attempt_upkeep(work: str, every_s: float) -> str:
+    """Do one kind of upkeep now, if it is its turn. A store that is away is said once; the next turn does it."""
+    try:
+        match work:
+            case "reconcile":
+                count = upkeep.reconcile(world(), lambda due: nudge(due.run_id, due.contract_id, due.step), every_s)
+                return f"{count} nudged"
+            case "tell_failures":
+                return f"{upkeep.tell_failures(world(), every_s)} told"
+            case _:
+                upkeep.retire(world())
+                return "done"
+    except StoreUnavailable as away:
+        outages.say_once("store_unavailable", error=str(away))
+        return "store unavailable"
+    except Exception as defect:  # Celery would send its text and traceback to Flower; the next turn does the work
+        observe.report_defect(defect)
+        log.exception("upkeep_defect", work=work)
+        return "internal error"
