@@ -1,0 +1,131 @@
+"""`onboarding demo`: the main job, whole, against a simulated Deel on this machine; nothing else is needed."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from onboarding import observe
+from onboarding.cli import scenario
+from onboarding.cli.demo_report import FOLDER, Report, verdicts
+from onboarding.cli.options import examples
+from onboarding.cli.shell import Shell
+from onboarding.runs import ACTIVE, STEPS, Step
+from onboarding.settings import load
+from onboarding.simulator import Simulator, Sink
+from onboarding.store import runs
+from onboarding.store.engine import Store
+
+PATIENCE_S: Final = 60.0
+SAY_EVERY_S: Final = 2.0
+
+
+@click.command("demo", epilog=examples("onboarding demo"))
+@click.pass_obj
+def demo_command(shell: Shell) -> None:
+    """Run the main job against a simulated Deel: twenty webhooks, a few troubles, what became of each.
+
+    Needs no server, no account and no network. Leaves its store and its log in .onboarding/demo.
+    """
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    console = Console(highlight=False)
+    click.echo("Starting a simulated Deel, a notification receiver, the worker and the intake in this process.")
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    with Simulator(rate=5) as deel, Sink(secret=secret) as sink, (FOLDER / "demo.log").open("w") as log:
+        os.environ.update(environment(deel, sink, secret))
+        observe.configure("console", stream=log)
+        store = Store(load().database_url.get_secret_value())
+        play = Play(shell, deel, store, console)
+        shell.serve_all(beside=play.run)
+        report = Report(deel, sink, store, play.took_s)
+        report.show()
+        faults = verdicts(deel, sink, store)
+        store.close()
+    for fault in faults:
+        click.echo(f"not as it should be: {fault}", err=True)
+    sys.exit(1 if faults else 0)
+
+
+def environment(deel: Simulator, sink: Sink, secret: str) -> Mapping[str, str]:
+    """The settings of the demo: those of an embedded deployment, pointed at the simulator."""
+    for name in [name for name in os.environ if name.startswith("ONBOARDING_")]:
+        del os.environ[name]
+    return {
+        "ONBOARDING_DATABASE_URL": f"sqlite:///{FOLDER / 'onboarding.db'}",
+        "ONBOARDING_DEEL_URL": deel.url,
+        "ONBOARDING_DEEL_TOKEN": deel.org_token,
+        "ONBOARDING_NOTIFY_URLS": sink.url,
+        "ONBOARDING_NOTIFY_SECRET": secret,
+        "ONBOARDING_NOTIFY_ALLOW_PRIVATE": "on",
+        "ONBOARDING_WEBHOOK_SECRETS": ",".join(f"{label}={key}" for label, key in deel.signing_keys.items()),
+    }
+
+
+class Play:
+    """Sends the webhooks of the story and watches until every run has ended."""
+
+    def __init__(self, shell: Shell, deel: Simulator, store: Store, console: Console) -> None:
+        self._shell, self._deel, self._store, self._console = shell, deel, store, console
+        self.took_s = 0.0
+
+    def run(self) -> None:
+        """In a thread beside the worker."""
+        started = time.monotonic()
+        for delivery in scenario.prepare(self._deel):
+            self._shell.publish_event(delivery.body, delivery.headers, delivery.routing_key)
+        if self._console.is_terminal:
+            self._watch_live(started)
+        else:
+            self._watch_plain(started)
+        self.took_s = time.monotonic() - started
+
+    def _watch_live(self, started: float) -> None:
+        columns = (BarColumn(bar_width=30), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, TextColumn("{task.fields[at]}"), console=self._console) as progress:
+            bar = progress.add_task("", total=len(scenario.CASES) * len(STEPS), at="")
+            over = False
+            while not over:
+                over = self._over(started)
+                ended, steps_done, at = self._progress()
+                said = f"{ended} of {len(scenario.CASES)} ended"
+                progress.update(bar, completed=steps_done, description=said, at=at)
+                time.sleep(0.1)
+
+    def _watch_plain(self, started: float) -> None:
+        said = 0.0
+        while not self._over(started):
+            if time.monotonic() - said >= SAY_EVERY_S:
+                said = time.monotonic()
+                ended, _, at = self._progress()
+                click.echo(f"{ended} of {len(scenario.CASES)} ended  {at}".rstrip())
+            time.sleep(0.1)
+
+    def _over(self, started: float) -> bool:
+        rows = self._rows()
+        ended = len(rows) == len(scenario.CASES) and not any(row.state in ACTIVE for row in rows)
+        told = all(row.told == row.parkings for row in rows)
+        return (ended and told) or time.monotonic() - started > PATIENCE_S
+
+    def _progress(self) -> tuple[int, int, str]:
+        """How many runs have ended, how many steps are behind all of them, and where the others are."""
+        rows = self._rows()
+        going = [Step(row.step) for row in rows if row.state in ACTIVE]
+        ended = len(rows) - len(going)
+        at = Counter(going)
+        places = "  ".join(f"{step} {at[step]}" for step in STEPS if at[step])
+        return ended, ended * len(STEPS) + sum(step.position for step in going), places
+
+    def _rows(self) -> Any:
+        return self._store.read(runs.listing)

@@ -1,0 +1,147 @@
+"""Is Deel there, does it take our token, which scope is missing: asked by calls that cannot have an effect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from pydantic import SecretStr
+
+from onboarding.budget import Budget
+from onboarding.deel import Budget as AnyBudget
+from onboarding.deel import Deel, DeelFailure, PauseOrganisation, SessionFieldInMemory
+from onboarding.settings import Settings
+from onboarding.store.engine import Store
+from onboarding.transport import Http
+
+NOBODY: Final = "00000000-0000-0000-0000-000000000000"
+"""No contract's and no worker's id: 404 or 400 where the scope is there, 403 where it is missing.
+Source: Deel's API, HTTP statuses."""
+SCOPES: Final = ("contracts:read", "people:write", "admin:worker")
+CHECKS: Final = ("deel", *(f"scope {scope}" for scope in SCOPES), "organisation")
+NOT_CHECKED: Final = "not checked"
+_IT_IS_THERE: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
+_HINTS: Final = {
+    "admin:worker": "Deel keeps admin:worker off by default: your contact there enables it for the organisation.",
+    "organizations:read": "Add organizations:read, or let every HRIS event name its organization_id.",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check came to; `hint` says what to do where it is not ok."""
+
+    check: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+class OwnPace:
+    """Where the store, and so the shared budget, is not there: one call after the other."""
+
+    def __init__(self, rate: float) -> None:
+        self._gap_s = 1.0 / rate
+
+    def take(self) -> None:
+        """Wait as long as one request takes of the budget."""
+        time.sleep(self._gap_s)
+
+    def hold(self, seconds: float) -> None:
+        """Wait at once."""
+        time.sleep(seconds)
+
+
+def probe_deel(settings: Settings, store: Store | None) -> Iterator[Finding]:
+    """One finding for each of CHECKS. `store`: None where it cannot keep the budget."""
+    if settings.deel_token is None:
+        yield Finding(CHECKS[0], ok=False, detail="no token", hint="Set ONBOARDING_DEEL_TOKEN.")
+        yield from not_checked(*CHECKS[1:])
+        return
+    with _client(settings, settings.deel_token, store) as deel:
+        yield from _probe(deel, urlsplit(settings.deel_url).netloc)
+
+
+def not_checked(*checks: str) -> Iterator[Finding]:
+    """For what cannot be looked at after what was found."""
+    return (Finding(check, ok=False, detail=NOT_CHECKED) for check in checks)
+
+
+@contextmanager
+def _client(settings: Settings, token: SecretStr, store: Store | None) -> Iterator[Deel]:
+    rate = settings.deel_rate
+    budget: AnyBudget = OwnPace(rate) if store is None else Budget(store, token, rate)
+    field = SessionFieldInMemory(settings.deel_session_field)
+    http = Http()
+    try:
+        yield Deel(http, base_url=settings.deel_url, token=token, budget=budget, session_field=field)
+    finally:
+        http.close()
+
+
+def _probe(deel: Deel, host: str) -> Iterator[Finding]:
+    calls: dict[str, Callable[[], object]] = {
+        "contracts:read": lambda: deel.contract(NOBODY),
+        "people:write": lambda: deel.create_worker(NOBODY, idempotency_key=str(uuid4())),
+        "admin:worker": lambda: deel.delete_session(NOBODY),
+    }
+    failure: DeelFailure | None = None
+    for scope in SCOPES:
+        failure = _failure_of(calls[scope])
+        if scope == SCOPES[0]:
+            yield _reached(failure, host)
+            if not _let_in(failure):
+                yield from not_checked(*CHECKS[1:])
+                return
+        yield _scope(scope, failure)
+    yield _organization(deel)
+
+
+def _failure_of(call: Callable[[], object]) -> DeelFailure | None:
+    try:
+        call()
+    except DeelFailure as failure:
+        return failure
+    return None
+
+
+def _let_in(failure: DeelFailure | None) -> bool:
+    return failure is None or failure.status in (*_IT_IS_THERE, HTTPStatus.FORBIDDEN)
+
+
+def _reached(failure: DeelFailure | None, host: str) -> Finding:
+    if failure is None or _let_in(failure):
+        return Finding(CHECKS[0], ok=True, detail=f"{host} answers and takes the token")
+    if failure.status is None:
+        return Finding(CHECKS[0], ok=False, detail=f"{host} does not answer", hint="Check ONBOARDING_DEEL_URL.")
+    return Finding(CHECKS[0], ok=False, detail=f"{host}: {failure}", hint=failure.reason.advice)
+
+
+def _scope(scope: str, failure: DeelFailure | None) -> Finding:
+    check = f"scope {scope}"
+    if failure is None or failure.status in _IT_IS_THERE:
+        return Finding(check, ok=True, detail="there")
+    if failure.status == HTTPStatus.FORBIDDEN:
+        named = failure.scope if isinstance(failure, PauseOrganisation) else None
+        detail = "missing" if named in (None, scope) else f"refused: Deel wants {named}"
+        hint = _HINTS.get(scope, f"Add {scope} to the token in Deel.")
+        return Finding(check, ok=False, detail=detail, hint=hint)
+    return Finding(check, ok=False, detail=f"not known: {failure}", hint=failure.reason.advice)
+
+
+def _organization(deel: Deel) -> Finding:
+    """Events that name no organisation belong to the token's: it has to be asked once."""
+    check = CHECKS[-1]
+    try:
+        return Finding(check, ok=True, detail=deel.organization_id())
+    except DeelFailure as failure:
+        detail, hint = f"not known: {failure}", failure.reason.advice
+        if failure.status == HTTPStatus.FORBIDDEN:
+            detail, hint = "the token may not ask for its own", _HINTS["organizations:read"]
+        return Finding(check, ok=False, detail=detail, hint=hint)

@@ -1,0 +1,92 @@
+"""`onboarding runs`: the list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any, Final
+
+import click
+
+from onboarding.cli.advice import advice_of, next_commands
+from onboarding.cli.options import examples, json_option
+from onboarding.cli.printing import Column, hint, length, moment, on_terminal, print_json, print_table
+from onboarding.cli.start import open_store, start
+from onboarding.runs import Reason, State
+from onboarding.store import runs
+
+COLUMNS: Final = (
+    Column("contract"),
+    Column("state"),
+    Column("step"),
+    Column("reason"),
+    Column("attempts", spare=2, right=True),
+    Column("updated", spare=1),
+    Column("run", spare=3),
+    Column("organisation", spare=4),
+)
+STATES: Final = [state.value for state in State]
+REASONS: Final = [reason.value for reason in Reason]
+
+
+@click.command("runs", epilog=examples("onboarding runs --state failed", "onboarding runs --reason not_eor --json"))
+@click.option("--state", type=click.Choice(STATES), help="Only runs in this state.")
+@click.option("--reason", type=click.Choice(REASONS), metavar="REASON", help="Only runs with this reason.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@json_option
+def runs_command(*, state: str | None, reason: str | None, limit: int, as_json: bool) -> None:
+    """List runs, the newest first.
+
+    On a narrow terminal some columns are left out; in a pipe all are there, with times in UTC.
+    """
+    wanted = State(state) if state else None
+    with open_store(start()) as store:
+        rows = store.read(lambda db: runs.listing(db, state=wanted, reason=reason, limit=limit + 1))
+    shown, more = rows[:limit], len(rows) > limit
+    if as_json:
+        print_json([run_object(row) for row in shown])
+    elif shown:
+        print_table(COLUMNS, [_cells(row) for row in shown])
+        _advise(shown)
+    else:
+        hint("No such run." if state or reason else "No run yet. next  onboarding send CONTRACT")
+    if more:
+        hint(f"The newest {limit}; there are more: --limit")
+
+
+def run_object(row: Any) -> dict[str, Any]:
+    """A run, as JSON has it."""
+    return {
+        "run_id": row.id,
+        "organization_id": row.organization_id,
+        "contract_id": row.contract_id,
+        "state": row.state,
+        "step": row.step,
+        "reason": row.reason,
+        "attempts": row.attempts,
+        "hris_profile_id": row.hris_profile_id,
+        "token_expires_at": row.token_expires_at,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
+def _cells(row: Any) -> tuple[str, ...]:
+    updated = f"{length(datetime.now(UTC) - row.updated_at)} ago" if on_terminal() else moment(row.updated_at)
+    about = (row.contract_id, row.state, row.step, row.reason or "")
+    return (*about, str(row.attempts), updated, row.id, row.organization_id)
+
+
+def _advise(rows: Sequence[Any]) -> None:
+    """For each reason on the list: what it means, and what to type."""
+    stuck = [row for row in rows if row.reason and row.state in (State.FAILED, State.WAITING)]
+
+    def kind(row: Any) -> tuple[str, str]:
+        return row.state, row.reason
+
+    for (state, reason), group in groupby(sorted(stuck, key=kind), key=kind):
+        alike = list(group)
+        hint(f"\n{state}, {reason}: {len(alike)}\n  why   {advice_of(reason)}")
+        for command in next_commands(alike):
+            hint(f"  next  {command}")

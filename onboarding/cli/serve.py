@@ -1,0 +1,77 @@
+"""`onboarding up` and `onboarding intake`: processes that run until they are stopped."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import click
+
+from onboarding.cli.options import examples
+from onboarding.cli.printing import hint
+from onboarding.cli.refusal import WRONG_USAGE, Refusal
+from onboarding.cli.shell import Shell
+from onboarding.cli.start import start
+from onboarding.settings import Settings, unknown
+from onboarding.store import migrate
+from onboarding.store.engine import Store, StoreUnavailable
+
+PATIENCE_S = 2.0
+
+
+@click.command("up", epilog=examples("onboarding up"))
+@click.pass_obj
+def up_command(shell: Shell) -> None:
+    """Run worker, intake and upkeep in this one process.
+
+    For a laptop or a small deployment. Makes the SQLite store if there is none. SIGTERM and Ctrl-C stop it
+    cleanly: the step in hand is finished first.
+    """
+    settings = _start()
+    settings.require_deel_token()
+    settings.keyring()
+    if settings.production:
+        _require_schema(settings)
+    broker = "in memory" if settings.embedded else "RabbitMQ"
+    hint(f"Starting: broker {broker}, Deel at {urlsplit(settings.deel_url).netloc}. Ctrl-C stops it.")
+    shell.serve_all()
+
+
+@click.command("intake", epilog=examples("onboarding intake"))
+@click.pass_obj
+def intake_command(shell: Shell) -> None:
+    """Run the intake: HRIS events off the queue, into the store.
+
+    Needs a broker that other processes reach too; on the embedded one, use `onboarding up`. SIGTERM and
+    Ctrl-C stop it cleanly.
+    """
+    settings = _start()
+    if settings.embedded:
+        raise Refusal(
+            "the intake was not started",
+            "ONBOARDING_BROKER_URL is not set: the embedded broker lives in one process, which no other reaches.",
+            then=("onboarding up",),
+            code=WRONG_USAGE,
+        )
+    settings.keyring()
+    _require_schema(settings)
+    shell.serve_intake()
+
+
+def _start() -> Settings:
+    settings = start("INFO")
+    for line in unknown():
+        hint(line)
+    return settings
+
+
+def _require_schema(settings: Settings) -> None:
+    """Raises Refusal where the store answers and has no tables. One that is away is waited for later."""
+    store = Store(settings.database_url.get_secret_value(), patience_s=PATIENCE_S)
+    try:
+        revision = migrate.current(store)
+    except StoreUnavailable:
+        return
+    finally:
+        store.close()
+    if revision is None:
+        raise Refusal("it was not started", "The store has no tables yet.", then=("onboarding db upgrade",))

@@ -1,0 +1,54 @@
+"""What each command does first: read the settings, set up logging, open the store that is there."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from onboarding import observe
+from onboarding.cli.refusal import Refusal
+from onboarding.settings import Settings, load
+from onboarding.store.engine import Store
+
+
+def start(level: str = "WARNING") -> Settings:
+    """The settings; from here on log lines go to standard error, and none shows a secret of theirs.
+
+    Raises SettingsError.
+    """
+    settings = load()
+    observe.configure(settings.log_format, level=level)
+    for secret in settings.secrets():
+        observe.remember_secret(secret)
+    return settings
+
+
+def require_store(settings: Settings) -> None:
+    """Raises Refusal where the SQLite file is not there: SQLite would make an empty one for whoever looks."""
+    if settings.sqlite_path is not None and not settings.sqlite_path.exists():
+        raise Refusal(
+            "there is no store yet",
+            f"{settings.sqlite_path} does not exist.",
+            then=("onboarding up", "onboarding db upgrade"),
+        )
+
+
+@contextmanager
+def open_store(settings: Settings) -> Iterator[Store]:
+    """The store, for one command. Raises Refusal where there is none."""
+    require_store(settings)
+    store = Store(settings.database_url.get_secret_value())
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def who() -> str:
+    """Who types: the name for the audit line."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user has no name
+        return f"uid {os.getuid()}"

@@ -1,0 +1,59 @@
+"""`onboarding stats`: how many of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from onboarding.budget import Budget
+from onboarding.cli.options import examples, json_option
+from onboarding.cli.printing import length, moment, print_json, print_pairs
+from onboarding.cli.start import open_store, start
+from onboarding.settings import Settings
+from onboarding.store import runs
+from onboarding.store.engine import Store
+
+
+@click.command("stats", epilog=examples("onboarding stats", "onboarding stats --json"))
+@json_option
+def stats_command(*, as_json: bool) -> None:
+    """Count runs, reasons, events, dead letters and the budget.
+
+    Reasons are those of runs that wait or failed. The budget's use is that of this very moment.
+    """
+    settings = start()
+    with open_store(settings) as store:
+        found = store.read(runs.stats)
+        budget = {"rate": settings.deel_rate, "in_use": _in_use(settings, store)}
+    if as_json:
+        paused = [{"organization_id": each, "reason": reason} for each, reason in found["paused"]]
+        print_json({**found, "budget": budget, "paused": paused})
+    else:
+        print_pairs(_lines(found, budget))
+
+
+def _in_use(settings: Settings, store: Store) -> int | None:
+    """None: no token is set here, so nobody knows which budget is meant."""
+    token = settings.deel_token
+    return Budget(store, token, settings.deel_rate).in_use() if token else None
+
+
+def _lines(found: Mapping[str, Any], budget: Mapping[str, Any]) -> list[tuple[str, str]]:
+    oldest, in_use = found["oldest_waiting_at"], budget["in_use"]
+    waited = f"{moment(oldest)} ({length(datetime.now(UTC) - oldest)} ago)" if oldest else "none"
+    return [
+        ("runs", _counts(found["runs"])),
+        ("reasons", _counts(found["reasons"])),
+        ("events", _counts(found["events"])),
+        ("dead letters", str(found["dead_letters"])),
+        ("budget", f"{'unknown' if in_use is None else in_use} of {budget['rate']:g} requests per second in use"),
+        ("oldest not ended", waited),
+        ("paused", ", ".join(f"{each} ({reason})" for each, reason in found["paused"]) or "none"),
+    ]
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return "  ".join(f"{word} {count}" for word, count in counts.items()) or "none"

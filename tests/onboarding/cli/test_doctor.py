@@ -1,0 +1,223 @@
+"""`doctor`: against the simulated Deel, and against everything that can be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onboarding.budget import Budget
+from onboarding.cli.doctor import AFTER_SETTINGS
+from onboarding.simulator import Simulator
+from onboarding.store import data_keys, migrate
+from onboarding.store.engine import StoreUnavailable
+from onboarding.store.tables import budgets as budgets_table
+from onboarding.vault import Keyring
+from tests.onboarding.cli.conftest import Desk
+from tests.onboarding.store.rows import KEYRING
+
+SCOPES = ("contracts:read", "people:write", "admin:worker", "organizations:read")
+AMQP = "amqp://guest:guest-canary-1@127.0.0.1:1//"
+
+
+@pytest.fixture
+def deel() -> Iterator[Simulator]:
+    with Simulator(rate=None) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def healthy(onboarding: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A command line with all settings right."""
+    monkeypatch.setenv("ONBOARDING_DEEL_URL", deel.url)
+    monkeypatch.setenv("ONBOARDING_DEEL_TOKEN", deel.add_token(SCOPES))
+    monkeypatch.setenv("ONBOARDING_DEEL_RATE", "1000")
+    return onboarding
+
+
+def findings(onboarding: Desk, code: int) -> dict[str, dict[str, object]]:
+    answer = onboarding.json("doctor", code=code)
+    assert all(list(finding) == ["check", "ok", "detail", "hint"] for finding in answer)
+    assert [finding["check"] for finding in answer] == ["settings", *AFTER_SETTINGS]
+    return {finding["check"]: finding for finding in answer}
+
+
+def failed(found: dict[str, dict[str, object]]) -> set[str]:
+    return {check for check, finding in found.items() if not finding["ok"]}
+
+
+def test_all_is_well(healthy: Desk, deel: Simulator):
+    """Exit 0; the organisation is named; Deel was asked four times, and nothing came of it."""
+    found = findings(healthy, 0)
+    assert found["organisation"]["detail"] == deel.organization_id
+    assert found["vault keys"]["detail"] == "k1 encrypts; data keys: none yet"
+    assert [call.status for call in deel.ledger] == [404, 404, 404, 200]
+    assert "FAILED" not in healthy("doctor").stdout
+
+
+def test_the_calls_count_against_the_budget(healthy: Desk):
+    """They take slots of the budget that all processes share."""
+    healthy("doctor")
+    assert healthy.store.read(lambda db: db.execute(budgets_table.select()).all())
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_the_missing_scope_is_named(healthy: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch, scope: str):
+    """That one and no other; what to do about it."""
+    left = [other for other in SCOPES if other != scope]
+    monkeypatch.setenv("ONBOARDING_DEEL_TOKEN", deel.add_token(left))
+    found = findings(healthy, 1)
+    check = "organisation" if scope == "organizations:read" else f"scope {scope}"
+    assert failed(found) == {check}
+    assert scope in str(found[check]["hint"])
+
+
+def test_deel_refuses_the_token(healthy: Desk, monkeypatch: pytest.MonkeyPatch):
+    """Told once; the scopes are not looked for. The token is not shown."""
+    monkeypatch.setenv("ONBOARDING_DEEL_TOKEN", "deel-token-canary-77")
+    found = findings(healthy, 1)
+    assert "org_token_rejected" in str(found["deel"]["detail"])
+    assert found["scope admin:worker"]["detail"] == "not checked"
+    assert "canary" not in healthy("doctor").output
+
+
+def test_deel_does_not_answer(healthy: Desk, deel: Simulator):
+    """Nothing else of Deel's is asked."""
+    deel.stop()
+    found = findings(healthy, 1)
+    assert "does not answer" in str(found["deel"]["detail"])
+    assert failed(found) == {"deel", "organisation", *(f"scope {scope}" for scope in SCOPES[:3])}
+
+
+def test_an_answer_that_says_nothing_about_a_scope(healthy: Desk, deel: Simulator):
+    """A 500 proves neither: `not known`, and the next scope is asked all the same."""
+    deel.fails("POST /eor/worker", status=500)
+    found = findings(healthy, 1)
+    assert failed(found) == {"scope people:write"}
+    assert "not known" in str(found["scope people:write"]["detail"])
+
+
+def test_no_token(healthy: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch):
+    """Told; Deel is not asked."""
+    monkeypatch.delenv("ONBOARDING_DEEL_TOKEN")
+    assert "ONBOARDING_DEEL_TOKEN" in str(findings(healthy, 1)["deel"]["hint"])
+    assert deel.ledger.count() == 0
+
+
+def test_wrong_settings(healthy: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch):
+    """Every fault in its line, the values in none; nothing else is checked."""
+    monkeypatch.setenv("ONBOARDING_DEEL_RATE", "canary")
+    monkeypatch.setenv("ONBOARDING_CONSENT", "canary")
+    found = findings(healthy, 1)
+    assert "ONBOARDING_DEEL_RATE" in str(found["settings"]["detail"])
+    assert "ONBOARDING_CONSENT" in str(found["settings"]["detail"])
+    assert {found[check]["detail"] for check in AFTER_SETTINGS} == {"not checked"}
+    assert deel.ledger.count() == 0
+    assert "canary" not in healthy("doctor").output
+
+
+def test_a_mistyped_setting(healthy: Desk, monkeypatch: pytest.MonkeyPatch):
+    """A variable that is no setting is a finding, with the one that was perhaps meant."""
+    monkeypatch.setenv("ONBOARDING_DEEL_TOKENS", "canary")
+    found = findings(healthy, 1)
+    assert failed(found) == {"settings"}
+    assert "do you mean ONBOARDING_DEEL_TOKEN?" in str(found["settings"]["detail"])
+
+
+def test_no_store_yet(healthy: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Looking makes no file, no key either; broker and Deel are checked without it."""
+    monkeypatch.setenv("ONBOARDING_DATABASE_URL", f"sqlite:///{tmp_path}/new/onboarding.db")
+    monkeypatch.delenv("ONBOARDING_VAULT_KEYS")
+    found = findings(healthy, 1)
+    assert failed(found) == {"store", "migrations"}
+    assert found["store"]["hint"] == "onboarding up"
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_store_without_tables(healthy: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """`onboarding db upgrade`."""
+    (tmp_path / "empty.db").touch()
+    monkeypatch.setenv("ONBOARDING_DATABASE_URL", f"sqlite:///{tmp_path}/empty.db")
+    found = findings(healthy, 1)
+    assert failed(found) == {"migrations", "vault keys"}
+    assert found["migrations"]["hint"] == "onboarding db upgrade"
+
+
+def test_a_store_that_is_away(healthy: Desk, monkeypatch: pytest.MonkeyPatch):
+    """Neither its password nor SQL is shown."""
+    monkeypatch.setattr("onboarding.cli.doctor.PATIENCE_S", 0.0)
+    monkeypatch.setenv("ONBOARDING_DATABASE_URL", "postgresql://x:guest-canary-1@127.0.0.1:1/x")
+    found = findings(healthy, 1)
+    assert failed(found) == {"store", "migrations", "vault keys"}
+    assert "canary" not in healthy("doctor").output
+    assert "SELECT" not in healthy("doctor").output
+
+
+def test_a_newer_schema_serves(healthy: Desk, monkeypatch: pytest.MonkeyPatch):
+    """The release before runs on it: that is how an upgrade goes."""
+    monkeypatch.setattr(migrate, "head", lambda: "0000")
+    assert findings(healthy, 0)["migrations"]["ok"]
+
+
+def test_a_master_key_that_is_missing(healthy: Desk):
+    """Named, with how many data keys need it."""
+    other = Keyring.from_setting("k0:" + "C" * 43 + "=")
+    healthy.store.write(lambda db: data_keys.get_or_make(db, other, "contract:c-1"))
+    healthy.store.write(lambda db: data_keys.get_or_make(db, KEYRING, "contract:c-2"))
+    found = findings(healthy, 1)
+    assert failed(found) == {"vault keys"}
+    assert found["vault keys"]["detail"] == "k1 encrypts; data keys: 1 by k0, 1 by k1"
+    assert "k0" in str(found["vault keys"]["hint"])
+
+
+def test_a_key_to_rotate_away(healthy: Desk, monkeypatch: pytest.MonkeyPatch):
+    """All is well, and there is something to do."""
+    healthy.store.write(lambda db: data_keys.get_or_make(db, KEYRING, "contract:c-2"))
+    monkeypatch.setenv("ONBOARDING_VAULT_KEYS", f"k2:{'B' * 43}=,k1:{'A' * 43}=")
+    assert findings(healthy, 0)["vault keys"]["hint"] == "onboarding keys rotate"
+
+
+@pytest.mark.parametrize("broker", [True, False])
+def test_the_broker(healthy: Desk, monkeypatch: pytest.MonkeyPatch, broker: bool):
+    """Declares what is needed, or says that it does not answer."""
+    monkeypatch.setenv("ONBOARDING_BROKER_URL", AMQP)
+    healthy.shell.broker = broker
+    found = findings(healthy, 0 if broker else 1)
+    assert failed(found) == (set() if broker else {"broker"})
+    assert healthy.shell.calls == ([("declare",)] if broker else [])
+
+
+def test_a_defect_in_a_check_is_a_finding(healthy: Desk, monkeypatch: pytest.MonkeyPatch):
+    """By its type: its text could quote anything. The others are checked all the same."""
+    monkeypatch.setenv("ONBOARDING_BROKER_URL", AMQP)
+
+    def breaks() -> None:
+        raise LookupError("canary")
+
+    monkeypatch.setattr(healthy.shell, "declare", breaks)
+    found = findings(healthy, 1)
+    assert failed(found) == {"broker"}
+    assert found["broker"]["detail"] == "LookupError"
+
+
+def test_the_store_goes_away_between_two_calls(healthy: Desk, monkeypatch: pytest.MonkeyPatch):
+    """The budget is taken there: that call's check says so, what follows is not checked."""
+    taken = iter([True])
+
+    def take(_budget: Budget) -> None:
+        if not next(taken, False):
+            raise StoreUnavailable("OperationalError 57P01")
+
+    monkeypatch.setattr(Budget, "take", take)
+    found = findings(healthy, 1)
+    assert failed(found) == {"scope people:write", "scope admin:worker", "organisation"}
+    assert "the store does not answer" in str(found["scope people:write"]["detail"])
+    assert found["organisation"]["detail"] == "not checked"
+
+
+def test_people_get_one_line_per_check(healthy: Desk, monkeypatch: pytest.MonkeyPatch):
+    """And a line with what to do below those that failed; what was not checked is a dash."""
+    monkeypatch.delenv("ONBOARDING_DEEL_TOKEN")
+    lines = healthy("doctor").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [*["ok"] * 5, "FAILED", "next", *["-"] * 4]

@@ -1,0 +1,184 @@
+"""`runs`, `show` and `stats`: what an engineer sees."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from onboarding.runs import Reason
+from onboarding.store import organizations
+from onboarding.store.engine import Store
+from onboarding.store.tables import attempts
+from tests.onboarding.cli.conftest import EMAIL, TOKEN, Desk, add_completed
+from tests.onboarding.store.rows import ORG, add_run, claim
+
+AT = datetime(2026, 11, 24, 4, 49, 54, 488_000, UTC)
+RUN_KEYS = [
+    *("run_id", "organization_id", "contract_id", "state", "step", "reason", "attempts", "hris_profile_id"),
+    *("token_expires_at", "created_at", "updated_at"),
+]
+ATTEMPT_KEYS = ["step", "started_at", "ended_at", "outcome", "reason", "http_status", "request_id"]
+
+
+def add_attempt(store: Store, run_id: str = "run-1", fence: int = 1, **columns: Any) -> None:
+    ended = {"ended_at": AT + timedelta(milliseconds=412), "outcome": "done"}
+    row = {"run_id": run_id, "step": "contract_created", "fence": fence, "started_at": AT, **ended, **columns}
+    store.write(lambda db: db.execute(insert(attempts).values(**row)))
+
+
+def test_runs_as_json(onboarding: Desk):
+    """The array of the design, newest first, times in UTC with a Z."""
+    add_run(onboarding.store, "old", created_at=AT, updated_at=AT)
+    add_run(onboarding.store, "new", state="failed", reason="not_eor", token_expires_at=AT)
+    add_attempt(onboarding.store, "old")
+    new, old = onboarding.json("runs")
+    assert list(new) == list(old) == RUN_KEYS
+    assert (new["run_id"], new["state"], new["reason"], new["attempts"]) == ("new", "failed", "not_eor", 0)
+    assert new["token_expires_at"] == old["created_at"] == "2026-11-24T04:49:54.488Z"
+    assert (old["attempts"], old["hris_profile_id"]) == (1, None)
+
+
+def test_no_runs(onboarding: Desk):
+    """An empty listing is an answer: `[]`, or a friendly line beside an empty standard output; exit 0."""
+    assert onboarding.json("runs") == []
+    result = onboarding("runs")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "onboarding send" in result.stderr
+
+
+def test_runs_chosen_by_state_and_reason(onboarding: Desk):
+    """Filters; a word that is none is exit 2 and names those that are."""
+    add_run(onboarding.store, "a", state="failed", reason="not_eor")
+    add_run(onboarding.store, "b", state="failed", reason="crash_loop")
+    add_run(onboarding.store, "c")
+    assert [run["run_id"] for run in onboarding.json("runs", "--state", "failed", "--reason", "crash_loop")] == ["b"]
+    assert [run["run_id"] for run in onboarding.json("runs", "--state", "pending")] == ["c"]
+    wrong = onboarding("runs", "--state", "broken")
+    assert wrong.exit_code == 2
+    assert "completed" in wrong.stderr
+
+
+def test_a_cut_listing_says_so(onboarding: Desk):
+    """The newest, and a hint on standard error that there are more; none where there are not."""
+    for number in range(3):
+        add_run(onboarding.store, f"run-{number}", created_at=AT + timedelta(seconds=number))
+    cut, whole = onboarding("runs", "--limit", "2"), onboarding("runs", "--limit", "3")
+    assert "run-0" not in cut.stdout
+    assert "--limit" in cut.stderr
+    assert "run-0" in whole.stdout
+    assert "--limit" not in whole.stderr
+    assert onboarding("runs", "--limit", "0").exit_code == 2
+
+
+def test_each_reason_comes_with_advice_and_a_command(onboarding: Desk):
+    """Below the table, on standard error: what to do about the runs that failed or wait."""
+    add_run(onboarding.store, "a", contract_id="c-1", state="failed", reason="deel_unavailable")
+    add_run(onboarding.store, "b", contract_id="c-2", state="failed", reason="deel_unavailable")
+    add_run(onboarding.store, "c", contract_id="c-3", state="waiting", reason="scope_missing")
+    add_run(onboarding.store, "d", contract_id="c-4", state="waiting", reason="consent_missing")
+    add_run(onboarding.store, "e", contract_id="c-5", state="failed", reason="not_eor")
+    add_run(onboarding.store, "f", contract_id="c-6", state="failed", reason="crash_loop")
+    add_run(onboarding.store, "g", contract_id="c-7", state="failed", reason="of_tomorrow")
+    said = onboarding("runs").stderr
+    for expected in (
+        *(Reason.DEEL_UNAVAILABLE.advice, Reason.SCOPE_MISSING.advice, "onboarding doctor"),
+        *(f"onboarding resume {ORG}", "onboarding consent c-4 --evidence", "onboarding cancel c-5"),
+        *("onboarding show c-6", "onboarding replay c-6", "onboarding replay c-7"),
+    ):
+        assert expected in said
+    assert "onboarding replay c-1 c-2" in said or "onboarding replay c-2 c-1" in said
+
+
+def test_a_run_is_shown_whole(onboarding: Desk):
+    """Header, timeline, what to type next."""
+    add_completed(onboarding.store)
+    add_attempt(onboarding.store, http_status=200, request_id="req-1", reason=None)
+    result = onboarding("show", "contract-of-run-1")
+    for expected in ("run-1", ORG, "completed", "profile-of-run-1", "in 24 h", "412 ms", "200", "req-1"):
+        assert expected in result.stdout
+    assert "2026-11-24T04:49:54.488Z" in result.stdout
+    assert 'onboarding token contract-of-run-1 --because "..."' in result.stderr
+    assert EMAIL not in result.output
+    assert TOKEN not in result.output
+
+
+def test_a_run_as_json(onboarding: Desk):
+    """The run's object and its timeline, by either id."""
+    add_run(onboarding.store, state="failed", reason="request_rejected")
+    add_attempt(onboarding.store, outcome="failed", reason="request_rejected", http_status=422, request_id="req-2")
+    shown = onboarding.json("show", "run-1")
+    assert shown == onboarding.json("show", "contract-of-run-1")
+    assert list(shown) == [*RUN_KEYS, "timeline"]
+    (attempt,) = shown["timeline"]
+    assert list(attempt) == ATTEMPT_KEYS
+    assert (attempt["started_at"], attempt["ended_at"]) == ("2026-11-24T04:49:54.488Z", "2026-11-24T04:49:54.900Z")
+    assert (attempt["http_status"], attempt["request_id"]) == (422, "req-2")
+
+
+def test_a_crashed_attempt_has_no_end(onboarding: Desk):
+    """Also where nobody has written yet that it crashed; one at work has no outcome."""
+    add_run(onboarding.store, state="running", fence=2, lease_until=AT)
+    add_attempt(onboarding.store, fence=1, ended_at=None, outcome="crashed")
+    add_attempt(onboarding.store, fence=2, ended_at=None, outcome=None)
+    add_run(onboarding.store, "run-2")
+    claim(onboarding.store, "run-2")
+    crashed = onboarding.json("show", "run-1")["timeline"]
+    assert [(attempt["outcome"], attempt["ended_at"]) for attempt in crashed] == [("crashed", None)] * 2
+    assert [attempt["outcome"] for attempt in onboarding.json("show", "run-2")["timeline"]] == [None]
+    assert "running" in onboarding("show", "run-2").stdout
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"state": "waiting", "reason": "rate_limited", "next_attempt_at": AT}, "next try  "),
+        ({"state": "completed", "step": "notify", "token_expires_at": AT}, "it has expired"),
+        ({"state": "failed", "reason": "not_eor"}, Reason.NOT_EOR.advice),
+    ],
+)
+def test_the_header_says_what_is_next(onboarding: Desk, columns: dict[str, Any], expected: str):
+    """When it is tried again, whether its token still lives, what its reason means."""
+    add_run(onboarding.store, **columns)
+    assert expected in onboarding("show", "run-1").stdout
+
+
+def test_a_pending_run_leaves_nothing_to_type(onboarding: Desk):
+    """Nothing to do but wait: no command is proposed."""
+    add_run(onboarding.store)
+    assert "next" not in onboarding("show", "run-1").output
+
+
+def test_nothing_of_this_name(onboarding: Desk):
+    """Exit 3, naming it, with nothing on standard output."""
+    result = onboarding("show", "nix", "--json")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "nix" in result.stderr
+
+
+def test_stats_as_json(onboarding: Desk, monkeypatch: pytest.MonkeyPatch):
+    """Counts by state, reason and disposition; the budget; who waits; who is paused."""
+    monkeypatch.setenv("ONBOARDING_DEEL_TOKEN", "deel-token-canary-77")
+    add_run(onboarding.store, "a", state="failed", reason="not_eor")
+    add_run(onboarding.store, "b", created_at=AT)
+    onboarding.store.write(lambda db: organizations.pause(db, ORG, Reason.PAUSED, None, probe=False))
+    assert onboarding.json("stats") == {
+        "runs": {"failed": 1, "pending": 1},
+        "reasons": {"not_eor": 1},
+        "events": {},
+        "dead_letters": 0,
+        "paused": [{"organization_id": ORG, "reason": "paused"}],
+        "oldest_waiting_at": "2026-11-24T04:49:54.488Z",
+        "budget": {"rate": 5.0, "in_use": 0},
+    }
+
+
+def test_stats_for_people(onboarding: Desk):
+    """The same in words; without a token here nobody knows which budget is meant."""
+    add_run(onboarding.store, "b", created_at=AT)
+    said = onboarding("stats").stdout
+    for expected in ("pending 1", "none", "unknown of 5", "2026-11-24T04:49:54.488Z"):
+        assert expected in said
+    assert onboarding.json("stats")["budget"]["in_use"] is None
