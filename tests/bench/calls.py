@@ -1,0 +1,52 @@
+"""Calls to Deel per new contract whose signed webhook carries the facts, as the simulator's ledger has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from onboarding.simulator.ledger import Call
+from tests.bench.figures import Figure, Measured
+from tests.bench.systems import Embedded
+
+AIM: Final = 3
+AIM_WITH_PROFILE: Final = 2
+FIRST: Final = "c-first"
+NEW: Final = tuple(f"c-new-{number}" for number in range(10))
+KNOWN: Final = tuple(f"c-known-{number}" for number in range(10))
+
+
+def measure(system: Embedded, say: Callable[[str, int, int], None]) -> Measured:
+    """The very first token, for which Deel names the session field that it wants; then without and with a profile."""
+    contracts = (FIRST, *NEW, *KNOWN)
+    for number, contract in enumerate(contracts, 1):
+        hire(system, contract, with_profile=contract in KNOWN)
+        say("calls to Deel", number, len(contracts))
+    seen = {contract: system.deel.ledger.calls(contract=contract) for contract in contracts}
+    routes = {contract: [f"{call.route} {call.status}" for call in calls] for contract, calls in seen.items()}
+    return Measured("calls", "Calls to Deel", _figures(seen), {"unit": "calls", "by_contract": routes})
+
+
+def hire(system: Embedded, contract: str, *, with_profile: bool) -> None:
+    """One contract, to its end."""
+    system.deel.has_contract(contract, email=f"{contract}@example.com", with_profile=with_profile)
+    system.deliver(system.deel.webhook("contract.created", contract))
+    system.until(lambda: contract in (runs := system.runs()) and runs[contract].state == "completed", 20, contract)
+
+
+def _figures(seen: Mapping[str, Sequence[Call]]) -> list[Figure]:
+    new, known = _counts(seen, NEW), _counts(seen, KNOWN)
+    first = len(seen[FIRST])
+    return [
+        Figure("per new contract, signed webhook", _range(new), f"{AIM}", new == {AIM}),
+        Figure("  with a profile there already", _range(known), f"{AIM_WITH_PROFILE}", known == {AIM_WITH_PROFILE}),
+        Figure("  the very first token: one more, once", f"{first}", f"{AIM + 1}", first == AIM + 1),
+    ]
+
+
+def _counts(seen: Mapping[str, Sequence[Call]], contracts: Sequence[str]) -> set[int]:
+    return {len(seen[contract]) for contract in contracts}
+
+
+def _range(counts: set[int]) -> str:
+    return f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"

@@ -1,0 +1,97 @@
+"""The bench's own arithmetic: what it prints is no better than this."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from onboarding.simulator.limiter import Limiter
+from tests.bench import report
+from tests.bench.figures import Figure, Measured, calls_possible, percentile, span_s
+
+TIMES = st.lists(st.floats(min_value=0, max_value=1e6), min_size=1)
+SHARES = st.floats(min_value=0, max_value=1)
+
+
+def test_percentiles_of_a_hundred_are_the_values_of_that_rank() -> None:
+    """Of 1 to 100 the median is 50 and the 95th percentile 95: values that were measured, nothing in between."""
+    values = list(range(100, 0, -1))
+    assert [percentile(values, share) for share in (0, 0.5, 0.95, 1)] == [1, 50, 95, 100]
+
+
+def test_the_percentile_of_one_is_that_one() -> None:
+    """With one value every percentile is it."""
+    assert [percentile([7.0], share) for share in (0, 0.5, 0.95, 1)] == [7.0] * 4
+
+
+@given(TIMES, SHARES)
+def test_a_percentile_covers_its_share(values: list[float], share: float) -> None:
+    """At least the share lies at or below it, less than the share lies below it, and it is one of the values."""
+    found = percentile(values, share)
+    assert found in values
+    assert sum(value <= found for value in values) >= share * len(values) - 1e-6
+    assert found == min(values) or sum(value < found for value in values) < share * len(values) + 1e-6
+
+
+@pytest.mark.parametrize(("values", "share"), [([], 0.5), ([1.0], -0.1), ([1.0], 1.1)])
+def test_no_percentile_of_nothing(values: list[float], share: float) -> None:
+    """No values, or a share that is none: an error, never a number."""
+    with pytest.raises(ValueError):
+        percentile(values, share)
+
+
+def test_calls_possible_counts_both_ends() -> None:
+    """Five at the very start, five more with each full second: 5 in 0.99 s, 10 in 1 s, 130 in 25.2 s."""
+    assert [calls_possible(5, seconds) for seconds in (0, 0.99, 1, 25.2)] == [5, 5, 10, 130]
+
+
+@given(st.integers(1, 20), st.integers(0, 30_000))
+def test_calls_possible_is_what_the_limiter_of_deel_lets_through(rate: int, milliseconds: int) -> None:
+    """Whoever asks the simulator's limiter all the time gets as many calls as are called possible, and no more."""
+    limiter = Limiter(rate)
+    moments = [second for second in range(milliseconds // 1000 + 1) for _ in range(rate + 1)]
+    passed = sum(limiter.admit("org", float(moment), refused_count=False)[0] for moment in moments)
+    assert passed == calls_possible(rate, milliseconds / 1000)
+
+
+def test_the_span_is_from_the_first_arrival_to_the_last() -> None:
+    """In any order; none without calls."""
+    assert span_s([3.0, 1.5, 2.0]) == 1.5
+    assert span_s([]) == 0.0
+
+
+def test_the_table_is_plain_in_a_pipe() -> None:
+    """No colour, no box: words in columns, and whether each aim is met."""
+    out = io.StringIO()
+    console = Console(file=out, width=100)
+    figures = [Figure("p50", "71.0 ms", "< 80 ms", met=True), Figure("p95", "99.0 ms", "< 90 ms", met=False)]
+    console.print(report.table(console, [Measured("x", "Latency", [*figures, Figure("floor", "12.7 ms")], {})]))
+    heading, title, *lines = [line.split() for line in out.getvalue().splitlines()]
+    assert heading == ["figure", "measured", "aim", "met"]
+    assert title == ["Latency"]
+    assert lines == [
+        ["p50", "71.0", "ms", "<", "80", "ms", "yes"],
+        ["p95", "99.0", "ms", "<", "90", "ms", "no"],
+        ["floor", "12.7", "ms"],
+    ]
+
+
+def test_raw_numbers_are_one_json_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file per measurement, with the machine, the figures and the numbers; the next time overwrites it."""
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    measured = Measured("latency", "Latency", [Figure("  p50", "2.0 ms", "< 3 ms", met=True)], {"ms": [1.0, 2.0]})
+    for _ in range(2):
+        path = report.write(measured, {"cores": "2"})
+    assert [path] == list(tmp_path.iterdir())
+    assert json.loads(path.read_text()) == {
+        "title": "Latency",
+        "machine": {"cores": "2"},
+        "figures": [{"what": "p50", "value": "2.0 ms", "aim": "< 3 ms", "met": True}],
+        "ms": [1.0, 2.0],
+    }

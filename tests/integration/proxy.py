@@ -1,0 +1,70 @@
+"""A TCP proxy that a test cuts: the server behind it is away, for who speaks through it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import Self
+
+
+class Proxy:
+    """Listens on a loopback port of its own and passes bytes on, unless it is down."""
+
+    def __init__(self, host: str, port: int, *, down: bool = False) -> None:
+        self._target = (host, port)
+        self._down = down
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._closed = False
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed = True
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        self._thread.join(2)
+        self._listener.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """Every connection breaks, and no new one gets through."""
+        self._down = True
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                _close(end)
+
+    def restore(self) -> None:
+        """The server is back."""
+        self._down = False
+
+    def _accept(self) -> None:
+        while not self._closed:
+            near, _ = self._listener.accept()
+            if self._down or self._closed:
+                _close(near)
+                continue
+            far = socket.create_connection(self._target)
+            self._pairs.append((near, far))
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    _close(source)
+    _close(sink)
+
+
+def _close(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
