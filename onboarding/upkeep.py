@@ -53,6 +53,11 @@ def reconcile(world: World, nudge: Callable[[Due], bool], every_s: float) -> int
             return sent
 
 
+def start_over(world: World) -> None:
+    """After a restart of a broker that keeps nothing: go on at once with every run that is due."""
+    world.store.write(upkeep.no_message_is_left)
+
+
 def tell_failures(world: World, every_s: float) -> int:
     """Send onboarding.failed for parked runs, to every target that does not have it; returns how many are settled."""
     if not world.store.write(lambda db: upkeep.my_turn(db, "tell_failures", every_s)):

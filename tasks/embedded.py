@@ -9,12 +9,13 @@ from celery import signals
 from celery.worker import state
 from kombu import Connection
 
+from onboarding import upkeep
 from onboarding.intake import Intake
 from onboarding.settings import Settings
 from tasks.application import app
 from tasks.connect import connection_settings
 from tasks.intake import IntakeConsumer
-from tasks.process import close_world
+from tasks.process import close_world, world
 from tasks.upkeep import attempt_upkeep
 
 LOOK_EVERY_S = 1.0
@@ -22,6 +23,8 @@ LOOK_EVERY_S = 1.0
 
 def serve(settings: Settings, intake: Intake, beside: Callable[[], None] | None = None) -> None:
     """Run until a signal, or until `beside` returns; what it raises is raised here."""
+    if settings.embedded:
+        upkeep.start_over(world())
     stopping = threading.Event()
     failures: list[BaseException] = []
     consumer = IntakeConsumer(Connection(**connection_settings(settings)), intake)

@@ -28,7 +28,13 @@ MESSAGES: Final = {
 def rate_limited(retry_after_s: int | None) -> Answer:
     """Source: Deel's API, rate limits page; it shows no header."""
     body = {"error": "Rate limit exceeded", "status": 429, "message": MESSAGES[429]}
-    return Answer(429, body, {} if retry_after_s is None else {"Retry-After": str(retry_after_s)})
+    return Answer(429, body, _retry_after(retry_after_s))
+
+
+def unavailable(visit: Visit, retry_after_s: int | None) -> Answer:
+    """503. Source: RFC 9110, 10.2.3: it may name the seconds until Deel is back."""
+    answer = error(visit, 503)
+    return Answer(answer.status, answer.body, _retry_after(retry_after_s))
 
 
 def path_not_found() -> Answer:
@@ -39,7 +45,7 @@ def path_not_found() -> Answer:
 def twin_in_progress(retry_after_s: int) -> Answer:
     """Source: Deel's API, idempotency page; the body is not documented there."""
     body = _messages("A request with this Idempotency-Key is in progress")
-    return Answer(429, body, {"Retry-After": str(retry_after_s)})
+    return Answer(429, body, _retry_after(retry_after_s))
 
 
 def gateway_page(status: int) -> Answer:
@@ -62,6 +68,10 @@ def error(visit: Visit, status: int, message: str | None = None, path: str | Non
             return Answer(status, {"error": message})
         case _:
             return Answer(status, _container(visit, status, message, path))
+
+
+def _retry_after(seconds: int | None) -> dict[str, str]:
+    return {} if seconds is None else {"Retry-After": str(seconds)}
 
 
 def _messages(message: str) -> Json:

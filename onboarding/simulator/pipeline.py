@@ -119,6 +119,8 @@ class Pipeline:
                 return answers.gateway_page(fault.status)
             case fault if fault.kind is Kind.STATUS and fault.status == HTTPStatus.TOO_MANY_REQUESTS:
                 return answers.rate_limited(self.policy.retry_after_s)
+            case fault if fault.kind is Kind.STATUS and fault.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                return answers.unavailable(visit, self.policy.retry_after_s)
             case fault if fault.kind is Kind.STATUS:
                 return answers.error(visit, fault.status)
             case _:

@@ -32,7 +32,7 @@ class Policy(BaseModel):
     worker_profile_type: str = "contractor"  # Deel's list has no word for an EOR worker
 
     # the limiter
-    retry_after_s: int | None = None  # Deel documents no such header on a plain 429
+    retry_after_s: int | None = None  # on a plain 429, where Deel documents no such header, and on a 503
     refused_calls_count: bool = False
     auth_failures_count: bool = True
 

@@ -96,11 +96,14 @@ def keep(db: Connection, keyring: Keyring, organization_id: str, profile: str, i
 
 
 def bury(db: Connection, organization_id: str, profile: str, issue_number: int) -> None:
-    """Deel refuses the token of this issue: never hand it out again. A later issue is not touched."""
+    """The token of this issue is of no use: never hand it out, and ask for the next number from now on.
+
+    Counts as answered also where the token was never stored. A later issue is not touched.
+    """
     db.execute(
         update(worker_tokens)
-        .where(_of(organization_id, profile), worker_tokens.c.stored_issue == issue_number)
-        .values(dead=True, sealed=None)
+        .where(_of(organization_id, profile), worker_tokens.c.issue_number == issue_number)
+        .values(stored_issue=issue_number, dead=True, sealed=None)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, exists, select, update
+from sqlalchemy import Connection, delete, exists, func, select, update
 
 from onboarding.runs import ACTIVE, State
 from onboarding.store import organizations, tokens
@@ -48,6 +48,13 @@ def take_due(db: Connection, limit: int, lease_s: float) -> Sequence[Any]:
         wait_s = min(LONGEST_NUDGE_S, lease_s * 2.0 ** min(nudges, 16))
         db.execute(update(runs).where(runs.c.id.in_(ids)).values(nudge_at=from_now(wait_s), nudges=nudges + 1))
     return rows
+
+
+def no_message_is_left(db: Connection) -> None:
+    """The broker came back empty: each run is due as soon as it may be tried, not when its message is missed."""
+    at = func.coalesce(runs.c.lease_until, runs.c.next_attempt_at, from_now())
+    carried = runs.c.state.in_(ACTIVE) & runs.c.nudge_at.is_not(None)
+    db.execute(update(runs).where(carried).values(nudge_at=at, nudges=0))
 
 
 def untold_failures(db: Connection, limit: int) -> Sequence[Any]:

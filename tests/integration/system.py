@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +117,12 @@ class System:
 
     def timeline(self, contract: str) -> list[tuple[str, str | None, str | None]]:
         """Step, outcome and reason of each attempt."""
+        return [(row.step, row.outcome, row.reason) for row in self.attempts(contract)]
+
+    def attempts(self, contract: str) -> Sequence[Any]:
+        """Rows, in the order in which they began."""
         run = self.store.read(lambda db: runs.find(db, contract))
-        rows = self.store.read(lambda db: runs.timeline(db, run.id)) if run else ()
-        return [(row.step, row.outcome, row.reason) for row in rows]
+        return self.store.read(lambda db: runs.timeline(db, run.id)) if run else ()
 
     def states(self) -> dict[str, int]:
         """How many runs are in which state."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from kombu import Connection
@@ -64,17 +65,24 @@ def test_the_troubles_of_a_day(system: System):
 
 
 def test_a_retry_waits_in_the_broker_and_not_in_a_worker(system: System):
-    """Native delayed delivery: five retries of one task, and the worker sends others meanwhile."""
+    """Native delayed delivery: five retries of one task, and its only worker serves others meanwhile."""
     system.deel.fails("POST /eor/worker", status=503, times=5, contract="c-slow")
-    system.deel.policy.retry_after_s = None
+    system.deel.policy.retry_after_s = 1  # it wins over our own backoff
     system.all(concurrency=1)
     system.hire("c-slow")
-    system.until(lambda: len(system.timeline("c-slow")) >= 3, 30, "c-slow is being retried")
+    with Connection(system.broker_url) as connection:
+        system.until(lambda: waiting_in(connection, "celery_delayed_0"), 30, "the broker holds the message for a second")
     for number in range(5):
         system.hire(f"c-{number}")
     system.until(lambda: system.states().get("completed", 0) >= 5, 30, "the others complete")
     system.until(lambda: system.runs()["c-slow"].state == "completed", 60, "c-slow completes")
     assert [o for s, o, _ in system.timeline("c-slow") if s == "ensure_profile"] == ["retry"] * 5 + ["done"]
+    began = [attempt.started_at for attempt in system.attempts("c-slow") if attempt.step == "ensure_profile"]
+    assert all((later - earlier).total_seconds() >= 0.5 for earlier, later in pairwise(began))
+
+
+def waiting_in(connection: Connection, queue: str) -> int:
+    return connection.default_channel.queue_declare(queue, passive=True).message_count
 
 
 def test_what_cannot_be_understood_stops_nothing(system: System):

@@ -81,6 +81,17 @@ def test_a_lost_answer_costs_a_try_and_not_a_token(onboard: Driver):
     assert onboard.deel.tokens_issued_for("c-1") == 1
 
 
+def test_an_old_answer_with_little_life_left_leads_to_the_next_issue(onboard: Driver):
+    """The answer was lost, and what Deel repeats under its key is nearly expired: the next number gets a new token."""
+    onboard.deel.policy.token_life_s = 600.0
+    onboard.deel.cuts_connection(after="POST /workers/session", times=1)
+    onboard.hire()
+    onboard.carry()
+    onboard.as_promised()
+    assert onboard.outcomes(Step.ISSUE_TOKEN) == ["retry", "superseded", "done"]
+    assert onboard.deel.tokens_issued_for("c-1") == 2
+
+
 def test_a_lost_profile_is_found_again(onboard: Driver):
     """Deel made the profile and the answer was lost: the second try looks first, and makes no second one."""
     onboard.deel.policy.idempotency = False

@@ -50,6 +50,20 @@ def test_a_lease_that_ran_out_is_found(store: Store):
     assert due(store) == ["run-1"]
 
 
+def test_after_a_restart_of_an_empty_broker_each_run_is_due_when_it_may_be_tried(store: Store):
+    """At once, or when its wait or its lease is over; who waits for an act of somebody's still does."""
+    add_run(store, "run-1", nudge_at=from_now(60))
+    add_run(store, "run-2", nudge_at=from_now(90), state="waiting", next_attempt_at=from_now(30))
+    add_run(store, "run-3", nudge_at=from_now(90), state="running", lease_until=from_now(20))
+    add_run(store, "run-4", nudge_at=None, state="waiting", reason="consent_missing")
+    add_run(store, "run-5", nudge_at=None, state="failed")
+    store.write(upkeep.no_message_is_left)
+    assert due(store) == ["run-1"]
+    assert run_row(store, "run-2").nudge_at == run_row(store, "run-2").next_attempt_at
+    assert run_row(store, "run-3").nudge_at == run_row(store, "run-3").lease_until
+    assert [run_row(store, run_id).nudge_at for run_id in ("run-4", "run-5")] == [None, None]
+
+
 def test_a_due_probe_nudges_one_waiting_run(store: Store):
     """One run of a paused organisation, at the step of the trouble."""
     add_run(store, "run-1")
