@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from onboarding.deel import TryLater
+from onboarding.dialling import time_left
 from onboarding.runs import Reason
 from onboarding.store import budgets
 from onboarding.store.engine import Store
@@ -42,14 +43,15 @@ class Budget:
         self._pace = budgets.Pace(slots, slots / rate + SLACK_S, LONGEST_WAIT_S)
 
     def take(self) -> None:
-        """Wait for a slot, at most 20 s. To be called before every request.
+        """Wait for a slot, at most 20 s, and no longer than the step has left. To be called before every request.
 
         Raises TryLater (`rate_limited`) when none comes free by then, StoreUnavailable when the store is away.
         """
         for _ in range(MAX_OVERSLEPT):
             asked = time.monotonic()
-            wait_s = self._store.write(lambda db: budgets.reserve(db, self.fingerprint, self._pace))
-            if wait_s > LONGEST_WAIT_S:
+            patience_s = min(LONGEST_WAIT_S, time_left())
+            wait_s = self._store.write(lambda db: budgets.reserve(db, self.fingerprint, self._pace, patience_s))  # noqa: B023
+            if wait_s > patience_s:
                 raise TryLater(Reason.RATE_LIMITED, after_s=wait_s)
             time.sleep(wait_s)
             if time.monotonic() - asked - wait_s < SLACK_S:

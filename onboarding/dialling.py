@@ -36,9 +36,14 @@ def within(total_s: float) -> Iterator[None]:
         _deadline.reset(token)
 
 
+def time_left() -> float:
+    """Seconds until what happens now has to end; infinite where nothing bounds it."""
+    return _deadline.get() - time.monotonic()
+
+
 def _left(limit_s: float | None) -> float:
     """Seconds that one operation may take. Raises TimeoutError once the call's time is up."""
-    left = _deadline.get() - time.monotonic()
+    left = time_left()
     if left <= 0:
         raise TimeoutError
     return min(left, threading.TIMEOUT_MAX if limit_s is None else limit_s)

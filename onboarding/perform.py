@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
 from onboarding import observe
 from onboarding.deel import DeelFailure, ParkRun, PauseOrganisation, TryLater
+from onboarding.dialling import within
 from onboarding.failpoints import fail_point
 from onboarding.runs import AnyOutcome, Back, Change, Later, Park, Pause, Reason, State, Step, settle
 from onboarding.steps import STEP_ACTIONS, Late
@@ -18,6 +20,9 @@ from onboarding.vault import VaultError
 from onboarding.world import World
 
 log = structlog.get_logger(__name__)
+
+STEP_S: Final = 40.0
+"""All waits and calls of a step together: a call's 20 s < this < Celery's soft limit of 45 s < the lease of 60 s."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,8 @@ def _record(world: World, claim: Claim, outcome: AnyOutcome) -> Change | None:
 
 def _act(world: World, claim: Claim) -> AnyOutcome:
     try:
-        return STEP_ACTIONS[claim.step](claim, world)
+        with within(STEP_S):
+            return STEP_ACTIONS[claim.step](claim, world)
     except DeelFailure as failure:
         return outcome_of(failure)
     except VaultError:

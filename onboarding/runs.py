@@ -73,7 +73,10 @@ class Reason(StrEnum):
         """The reason that a row names. Raises KeyError for a word that is not in the list."""
         return cls.__members__[word.upper()]
 
-    RATE_LIMITED = "rate_limited", "Nothing to do: it goes on when the request budget allows."
+    RATE_LIMITED = (
+        "rate_limited",
+        "It waits for the request budget, and goes on by itself. Once parked: find who else spends it, then replay.",
+    )
     DEEL_UNAVAILABLE = (
         "deel_unavailable",
         "Deel did not answer as it should. Look at Deel's status page; once it is well, replay.",
@@ -298,11 +301,8 @@ def settle(run: Run, outcome: AnyOutcome, backoff: Backoff, draw: Callable[[], f
             return replace(back, step=Step.ISSUE_TOKEN, reissues=run.reissues + 1)
         case Back():
             return _parked(run, outcome, Reason.TOKEN_SUPERSEDED)
-        case Later(reason=reason) if run.tries + 1 >= backoff.limit(reason):
-            return _parked(run, outcome, reason)
         case Later(reason=reason):
-            wait_s = backoff.wait_s(run.tries, outcome.after_s, draw)
-            return _change(run, outcome, State.WAITING, "retry", reason=reason, wait_s=wait_s, tries=run.tries + 1)
+            return _later(run, outcome, reason, backoff.wait_s(run.tries, outcome.after_s, draw), backoff.limit(reason))
         case Park(reason=reason):
             return _parked(run, outcome, reason)
         case Pause(reason=reason):
@@ -311,6 +311,14 @@ def settle(run: Run, outcome: AnyOutcome, backoff: Backoff, draw: Callable[[], f
             return _change(run, outcome, State.WAITING, "waiting", reason=reason)
         case _:
             assert_never(outcome)
+
+
+def _later(run: Run, outcome: Later, reason: Reason, wait_s: int, limit: int) -> Change:
+    if reason is Reason.RATE_LIMITED and outcome.http_status is None:  # by our own budget: no call, so no try
+        return _change(run, outcome, State.WAITING, "retry", reason=reason, wait_s=wait_s)
+    if run.tries + 1 >= limit:
+        return _parked(run, outcome, reason)
+    return _change(run, outcome, State.WAITING, "retry", reason=reason, wait_s=wait_s, tries=run.tries + 1)
 
 
 def _parked(run: Run, outcome: AnyOutcome, reason: Reason) -> Change:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from onboarding import notify
 from onboarding.deel import Identity, ParkRun, Session, TokenRejected, session_key, worker_key
+from onboarding.dialling import time_left
 from onboarding.failpoints import fail_point
 from onboarding.notify import Verdict
 from onboarding.runs import AnyOutcome, Await, Back, Done, IssuedToken, Later, Park, Reason, Run, Step
@@ -135,17 +136,21 @@ def judge_identity(answer: Identity | TokenRejected, emails: tuple[SecretStr, ..
 def notify_targets(claim: Claim, world: World) -> AnyOutcome:
     """Send onboarding.completed to every target that does not have it yet."""
     run = claim.run
-    names = [target.name for target in world.targets]
+    targets = {target.name: target for target in world.targets}
     message_id = notify.message_id(run.id, notify.COMPLETED)
-    open_rows = world.store.write(lambda db: notifications.prepare(db, run.id, message_id, names))
+    open_rows = world.store.write(lambda db: notifications.prepare(db, run.id, message_id, targets))
     row = world.store.read(lambda db: runs.find(db, run.id))
     answers = []
-    for target in world.targets:
-        for each in (each for each in open_rows if each.target == target.name):
-            message = notify.completed(row, each.created_at)
-            answer = call(run, lambda target=target, message=message: target.send(message))  # type: ignore[misc]
-            keep_answer(world, message_id, target.name, answer)
-            answers.append(answer)
+    # who was away before comes last, and who gets no time at all is not counted as tried: one that hangs must not
+    # keep the others from being told
+    for each in sorted((each for each in open_rows if each.target in targets), key=lambda each: each.tries):
+        if time_left() <= 0:
+            answers.append(notify.Answer(Verdict.LATER))
+            break
+        target, message = targets[each.target], notify.completed(row, each.created_at)
+        answer = call(run, lambda target=target, message=message: target.send(message))  # type: ignore[misc]
+        keep_answer(world, message_id, target.name, answer)
+        answers.append(answer)
     return judge_answers(answers)
 
 

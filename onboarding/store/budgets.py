@@ -21,16 +21,16 @@ class Pace:
     longest_wait_s: float
 
 
-def reserve(db: Connection, fingerprint: str, pace: Pace) -> float:
+def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float) -> float:
     """Take the slot that comes free first; return the seconds until it does.
 
-    More than `pace.longest_wait_s` means that nothing was taken. Requests are served in the order in which
-    they asked: each waits for the row, and then gets the earliest time that is left.
+    More than `patience_s` (at most the pace's longest wait) means that nothing was taken. Requests are served
+    in the order in which they asked: each waits for the row, and then gets the earliest time that is left.
     """
     free_at, now = _locked(db, fingerprint, pace)
     first = min(range(pace.slots), key=free_at.__getitem__)
     start = max(now, free_at[first])
-    if start - now <= pace.longest_wait_s:
+    if start - now <= patience_s:
         free_at[first] = start + pace.window_s
         _write(db, fingerprint, free_at)
     return start - now

@@ -71,7 +71,9 @@ def test_a_retry_waits_in_the_broker_and_not_in_a_worker(system: System):
     system.all(concurrency=1)
     system.hire("c-slow")
     with Connection(system.broker_url) as connection:
-        system.until(lambda: waiting_in(connection, "celery_delayed_0"), 30, "the broker holds the message for a second")
+        system.until(
+            lambda: waiting_in(connection, "celery_delayed_0"), 30, "the broker holds the message for a second"
+        )
     for number in range(5):
         system.hire(f"c-{number}")
     system.until(lambda: system.states().get("completed", 0) >= 5, 30, "the others complete")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from sqlalchemy import update
 
 from onboarding.budget import SLACK_S, Budget, fingerprint_of
 from onboarding.deel import Deel, SessionFieldInMemory, TryLater
+from onboarding.dialling import within
 from onboarding.simulator import Simulator
 from onboarding.store import budgets
 from onboarding.store.budgets import Pace
@@ -26,7 +28,14 @@ PACE = Pace(slots=5, window_s=1.05, longest_wait_s=20.0)
 
 
 def reserve(store: Store, pace: Pace = PACE) -> float:
-    return store.write(lambda db: budgets.reserve(db, "f", pace))
+    return store.write(lambda db: budgets.reserve(db, "f", pace, pace.longest_wait_s))
+
+
+def between(store: Store, pace: Pace = PACE) -> tuple[float, float]:
+    """Between which moments a call would start: the store's own clock was read at some time in the meantime."""
+    before = time.monotonic()
+    wait_s = reserve(store, pace)
+    return before + wait_s, time.monotonic() + wait_s
 
 
 def test_five_go_at_once_and_the_sixth_waits_for_the_window(store: Store):
@@ -37,10 +46,9 @@ def test_five_go_at_once_and_the_sixth_waits_for_the_window(store: Store):
 
 def test_who_asks_first_starts_first(store: Store):
     """Waiting is in the order of asking, and no window of a second holds more than five starts."""
-    began = time.monotonic()
-    starts = [time.monotonic() - began + reserve(store) for _ in range(23)]
-    assert starts == sorted(starts)
-    assert all(later - earlier >= 1.0 for earlier, later in zip(starts, starts[5:], strict=False))
+    starts = [between(store) for _ in range(23)]
+    assert all(latest >= earliest for (earliest, _), (_, latest) in pairwise(starts))
+    assert all(latest - earliest >= 1.0 for (earliest, _), (_, latest) in zip(starts, starts[5:], strict=False))
 
 
 def test_many_at_once_get_different_slots(store: Store):
@@ -80,11 +88,11 @@ def test_no_window_ever_holds_more_than_its_slots(sqlite_url, slots, window_s, a
     """Whatever the pace."""
     store, pace = Store(sqlite_url), Pace(slots, window_s, 1e9)
     store.write(lambda db: db.execute(table.delete()))
-    began = time.monotonic()
-    starts = [time.monotonic() - began + reserve(store, pace) for _ in range(asks)]
+    starts = [between(store, pace) for _ in range(asks)]
     store.close()
-    tolerance = 0.05  # of the clocks' reading, not of the budget's arithmetic
-    assert all(b - a >= window_s - tolerance for a, b in zip(starts, starts[slots:], strict=False))
+    assert all(
+        latest - earliest >= window_s for (earliest, _), (_, latest) in zip(starts, starts[slots:], strict=False)
+    )
 
 
 def test_a_budget_raises_when_the_wait_is_too_long(store: Store):
@@ -94,6 +102,17 @@ def test_a_budget_raises_when_the_wait_is_too_long(store: Store):
     with pytest.raises(TryLater) as spent:
         budget.take()
     assert spent.value.after_s > 20
+
+
+def test_a_budget_waits_no_longer_than_its_step_may_take(store: Store):
+    """And takes nothing then: who has the time gets the slot."""
+    budget = Budget(store, TOKEN, rate=1)
+    budget.take()
+    with within(0.2), pytest.raises(TryLater):
+        budget.take()
+    began = time.monotonic()
+    budget.take()
+    assert time.monotonic() - began < 1.2
 
 
 def test_a_budget_is_named_without_telling_the_token():

@@ -90,6 +90,15 @@ def test_after_the_last_try_the_run_is_parked_with_its_reason(reason, tries):
     assert (change.state, change.reason, change.parkings) == (State.FAILED, reason, 1)
 
 
+def test_waiting_for_our_own_budget_is_no_try():
+    """No call was made: however long the line, it parks nobody. A 429 of Deel's is a try."""
+    spent = Later(reason=Reason.RATE_LIMITED, after_s=30)
+    run = replace(RUN, tries=11)
+    assert settle(run, spent, BACKOFF, half).state is State.WAITING
+    assert settle(run, spent, BACKOFF, half).tries == 11
+    assert settle(run, replace(spent, http_status=429), BACKOFF, half).state is State.FAILED
+
+
 def test_a_superseded_token_is_issued_anew_three_times():
     """Then something else keeps killing our tokens, and an engineer looks for it."""
     run = replace(RUN, step=Step.VERIFY_TOKEN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,9 +11,11 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import update
 
+from onboarding import perform as performing
 from onboarding.deel import Identity, Receipt, Session, TokenRejected
 from onboarding.events import Message
-from onboarding.runs import Back, Done, Park, Reason, State, Step
+from onboarding.notify import Answer, Notification, Verdict
+from onboarding.runs import STEPS, Back, Done, Park, Reason, State, Step
 from onboarding.steps import judge_identity, judge_session
 from onboarding.store import consents, organizations, runs
 from onboarding.store.events import HOME
@@ -279,6 +282,33 @@ def test_without_a_consent_nothing_is_issued(onboard: Driver):
     onboard.store.write(lambda db: consents.record(db, "c-1", evidence="doc", version="1", who="ada"))
     assert onboard.recover() == State.COMPLETED
     onboard.as_promised()
+
+
+def test_a_target_that_hangs_does_not_keep_the_others_from_being_told(onboard: Driver, monkeypatch):
+    """It may use up the step's time once; the next try begins with who got none."""
+    asked: list[str] = []
+
+    class Slow:
+        def __init__(self, name: str, takes_s: float, verdict: Verdict) -> None:
+            self.name, self._takes_s, self._answer = name, takes_s, Answer(verdict)
+
+        def send(self, _: Notification) -> Answer:
+            asked.append(self.name)
+            time.sleep(self._takes_s)
+            return self._answer
+
+    monkeypatch.setattr(performing, "STEP_S", 0.2)
+    onboard.world = replace(
+        onboard.world, targets=(Slow("hangs", 0.25, Verdict.LATER), Slow("listens", 0, Verdict.DELIVERED))
+    )
+    onboard.hire()
+    for step in STEPS[:-1]:
+        onboard.deliver("c-1", step)
+    for _ in range(2):
+        onboard.deliver("c-1", Step.NOTIFY)
+        onboard.pass_time()
+    assert asked == ["hangs", "listens", "hangs"]
+    assert onboard.outcomes(Step.NOTIFY) == ["retry", "retry"]
 
 
 def test_a_target_that_refuses_parks_and_one_that_is_away_is_waited_for(onboard: Driver):
