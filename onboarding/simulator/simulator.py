@@ -15,7 +15,7 @@ from onboarding.simulator.limiter import Limiter
 from onboarding.simulator.pipeline import Pipeline
 from onboarding.simulator.policy import Policy
 from onboarding.simulator.server import Server
-from onboarding.simulator.state import Contract, Profile, World
+from onboarding.simulator.state import Contract, Profile, Session, World
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -166,9 +166,19 @@ class Simulator:
 
     def tokens_issued_for(self, contract_id: str) -> int:
         """Over HTTP: neither strangers' nor replays of an Idempotency-Key count."""
+        return sum(session.ours for session in self.sessions_of(contract_id))
+
+    @property
+    def contracts(self) -> frozenset[str]:
+        """The ids of all that Deel has, visible or not."""
+        with self._lock:
+            return frozenset(self._world.contracts)
+
+    def sessions_of(self, contract_id: str) -> list[Session]:
+        """Every token that there ever was for it, strangers' too, oldest first."""
         with self._lock:
             profiles = self._world.contracts[contract_id].profiles
-            return sum(session.ours for profile in profiles for session in self._world.sessions_of(profile))
+            return [session for profile in profiles for session in self._world.sessions_of(profile)]
 
     def profiles_of(self, contract_id: str) -> list[str]:
         """HRIS profile ids, oldest first."""
