@@ -50,7 +50,12 @@ class Proxy:
             if self._down or self._closed:
                 _close(near)
                 continue
-            far = socket.create_connection(self._target)
+            try:
+                far = socket.create_connection(self._target, timeout=5)
+            except OSError:  # the server behind it is really away
+                _close(near)
+                continue
+            far.settimeout(None)
             self._pairs.append((near, far))
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
