@@ -47,15 +47,15 @@ class Budget:
 
         Raises TryLater (`rate_limited`) when none comes free by then, StoreUnavailable when the store is away.
         """
+        patience_s = min(LONGEST_WAIT_S, time_left())
         for _ in range(MAX_OVERSLEPT):
-            asked = time.monotonic()
-            patience_s = min(LONGEST_WAIT_S, time_left())
-            wait_s = self._store.write(lambda db: budgets.reserve(db, self.fingerprint, self._pace, patience_s))  # noqa: B023
-            if wait_s > patience_s:
-                raise TryLater(Reason.RATE_LIMITED, after_s=wait_s)
-            time.sleep(wait_s)
-            if time.monotonic() - asked - wait_s < SLACK_S:
+            slot = self._store.write(lambda db: budgets.reserve(db, self.fingerprint, self._pace, patience_s))
+            if slot.wait_s > patience_s:
+                raise TryLater(Reason.RATE_LIMITED, after_s=slot.wait_s)
+            time.sleep(max(0.0, slot.begins_at - time.monotonic()))
+            if time.monotonic() - slot.begins_at < SLACK_S:
                 return  # later than that, the slot's time has passed: another call may start with ours
+        raise TryLater(Reason.RATE_LIMITED)
 
     def hold(self, seconds: float) -> None:
         """After a 429: nobody starts for so long."""

@@ -21,12 +21,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Intake:
-    """What takes events in: the store, the vault's keys, and the HRIS's signing keys by label."""
+    """What takes events in: the store, the vault's keys, and the HRIS's signing keys by label.
+
+    `fingerprint`: of the token for Deel, whose organisation the events belong to that name none.
+    """
 
     store: Store
     keyring: Keyring
     signing_keys: Mapping[str, SecretStr]
     lease_s: float
+    fingerprint: str | None = None
 
     def accept(self, message: Message) -> list[NewRun]:
         """File a message; returns the runs that it made, to be nudged. The message may then be acknowledged.
@@ -54,7 +58,7 @@ class Intake:
         return letter
 
     def _file(self, message: Message, answers: list[Event | Ignored | Dead]) -> list[NewRun]:
-        home = self.store.read(organizations.home) or HOME
+        home = self.store.read(lambda db: organizations.home(db, self.fingerprint)) or HOME
         filing = Filing(self.keyring, home, self.lease_s)
         fail_point("intake.recording")
         made = self.store.write(lambda db: events.file(db, message, answers, filing))

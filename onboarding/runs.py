@@ -116,7 +116,7 @@ class Reason(StrEnum):
     )
     IDENTITY_MISMATCH = (
         "identity_mismatch",
-        "The token opened another person's account; it was revoked. Compare contract and profile in Deel.",
+        "The token opened another person's account; it is out of the vault. Compare contract and profile in Deel.",
     )
     NOTIFY_UNAVAILABLE = "notify_unavailable", "A notification target does not answer. Once it does, replay."
     NOTIFY_REJECTED = (
@@ -174,6 +174,7 @@ class Run:
     step: Step
     reason: Reason | None = None
     tries: int = 0  # of this step, since it was entered
+    not_found: int = 0  # tries among them that Deel answered with 404
     reissues: int = 0  # tokens found superseded, since the run was made or replayed
     parkings: int = 0
     reissue_asked: bool = False  # an engineer wants a new token although one lives
@@ -267,10 +268,9 @@ class Backoff:
             wait = draw() * min(self.cap_s, self.base_s * 2.0 ** min(tries, 32))
         return max(1, math.ceil(wait))
 
-    def limit(self, reason: Reason) -> int:
-        """How many tries of one step end in this reason before the run is parked."""
-        lagging = reason in (Reason.CONTRACT_NOT_FOUND, Reason.PROFILE_NOT_FOUND)
-        return self.max_not_found if lagging else self.max_tries
+    def is_spent(self, tries: int, not_found: int) -> bool:
+        """Whether so many failed tries of a step are enough: the run is parked."""
+        return tries >= self.max_tries or not_found >= self.max_not_found
 
 
 @dataclass(frozen=True)
@@ -284,6 +284,7 @@ class Change:
     reason: Reason | None = None
     wait_s: int | None = None  # until the next try
     tries: int = 0
+    not_found: int = 0
     reissues: int = 0
     parkings: int = 0
     pauses: Reason | None = None  # the organisation
@@ -293,16 +294,16 @@ def settle(run: Run, outcome: AnyOutcome, backoff: Backoff, draw: Callable[[], f
     """The transition table. `draw` yields the jitter, in [0, 1)."""
     match outcome:
         case Done() if run.step.following is not None:
-            return _change(run, outcome, State.PENDING, "done", step=run.step.following, tries=0)
+            return _change(run, outcome, State.PENDING, "done", step=run.step.following, tries=0, not_found=0)
         case Done():
-            return _change(run, outcome, State.COMPLETED, "done", tries=0, reissues=0)
+            return _change(run, outcome, State.COMPLETED, "done", tries=0, not_found=0, reissues=0)
         case Back() if run.reissues < MAX_REISSUES:
-            back = _change(run, outcome, State.PENDING, "superseded", reason=Reason.TOKEN_SUPERSEDED, tries=0)
-            return replace(back, step=Step.ISSUE_TOKEN, reissues=run.reissues + 1)
+            back = _change(run, outcome, State.PENDING, "superseded", reason=Reason.TOKEN_SUPERSEDED)
+            return replace(back, step=Step.ISSUE_TOKEN, reissues=run.reissues + 1, tries=0, not_found=0)
         case Back():
             return _parked(run, outcome, Reason.TOKEN_SUPERSEDED)
         case Later(reason=reason):
-            return _later(run, outcome, reason, backoff.wait_s(run.tries, outcome.after_s, draw), backoff.limit(reason))
+            return _later(run, outcome, reason, backoff, backoff.wait_s(run.tries, outcome.after_s, draw))
         case Park(reason=reason):
             return _parked(run, outcome, reason)
         case Pause(reason=reason):
@@ -313,12 +314,15 @@ def settle(run: Run, outcome: AnyOutcome, backoff: Backoff, draw: Callable[[], f
             assert_never(outcome)
 
 
-def _later(run: Run, outcome: Later, reason: Reason, wait_s: int, limit: int) -> Change:
+def _later(run: Run, outcome: Later, reason: Reason, backoff: Backoff, wait_s: int) -> Change:
+    waits = _change(run, outcome, State.WAITING, "retry", reason=reason, wait_s=wait_s)
     if reason is Reason.RATE_LIMITED and outcome.http_status is None:  # by our own budget: no call, so no try
-        return _change(run, outcome, State.WAITING, "retry", reason=reason, wait_s=wait_s)
-    if run.tries + 1 >= limit:
+        return waits
+    lagging = reason in (Reason.CONTRACT_NOT_FOUND, Reason.PROFILE_NOT_FOUND)
+    tries, not_found = run.tries + 1, run.not_found + lagging
+    if backoff.is_spent(tries, not_found):
         return _parked(run, outcome, reason)
-    return _change(run, outcome, State.WAITING, "retry", reason=reason, wait_s=wait_s, tries=run.tries + 1)
+    return replace(waits, tries=tries, not_found=not_found)
 
 
 def _parked(run: Run, outcome: AnyOutcome, reason: Reason) -> Change:
@@ -327,5 +331,5 @@ def _parked(run: Run, outcome: AnyOutcome, reason: Reason) -> Change:
 
 def _change(run: Run, outcome: AnyOutcome, state: State, word: str, **others: Any) -> Change:
     """What is not said stays as it is."""
-    kept = Change(state, run.step, word, source=outcome, tries=run.tries, reissues=run.reissues, parkings=run.parkings)
-    return replace(kept, **others)
+    counts = {"tries": run.tries, "not_found": run.not_found, "reissues": run.reissues, "parkings": run.parkings}
+    return Change(state, source=outcome, outcome=word, **{"step": run.step, **counts, **others})

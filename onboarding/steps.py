@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Final, TypeVar
@@ -10,7 +11,7 @@ from typing import Final, TypeVar
 from pydantic import SecretStr
 
 from onboarding import notify
-from onboarding.deel import Identity, ParkRun, Session, TokenRejected, session_key, worker_key
+from onboarding.deel import DeelFailure, Identity, ParkRun, Session, TokenRejected, session_key, worker_key
 from onboarding.dialling import time_left
 from onboarding.failpoints import fail_point
 from onboarding.notify import Verdict
@@ -85,7 +86,7 @@ def issue_token(claim: Claim, world: World) -> AnyOutcome:
         case tokens.Kept(expires_at=expires_at):
             return Done(token_expires_at=expires_at)
         case tokens.Intended(issue_number=number, by=by):
-            session = _session(claim, world, profile, session_key(by, number))
+            session = _session(claim, world, profile, session_key(by, number), replaces=number > 1)
             return judge_session(session, number, datetime.now(UTC))
 
 
@@ -108,13 +109,17 @@ def judge_session(session: Session, number: int, now: datetime) -> AnyOutcome:
 def verify_token(claim: Claim, world: World) -> AnyOutcome:
     """See that the token opens the account of the contract's worker, and nobody else's."""
     run, profile = claim.run, _profile(claim.run)
-    live = world.store.read(lambda db: tokens.live(db, world.keyring, run.organization_id, profile))
+    live = world.store.read(lambda db: tokens.live(db, world.keyring, profile))
     if live is None:
         return Back(dead_issue=0)
-    emails = world.store.read(lambda db: facts.emails_of(db, world.keyring, run.id))
+    emails = world.store.read(lambda db: facts.emails_of(db, world.keyring, profile))
     outcome = judge_identity(call(run, lambda: world.deel.me(live.token)), emails, live.issue_number)
-    if isinstance(outcome, Park):
-        call(run, lambda: world.deel.delete_session(profile))
+    if isinstance(outcome, Park):  # out of the vault first: whatever becomes of the call, nobody gets it
+        world.store.write(lambda db: tokens.bury(db, profile, live.issue_number))
+        try:
+            call(run, lambda: world.deel.delete_session(profile))
+        except DeelFailure as failure:
+            return replace(outcome, http_status=failure.status, request_id=failure.request_id)
     return outcome
 
 
@@ -151,12 +156,14 @@ def notify_targets(claim: Claim, world: World) -> AnyOutcome:
         answer = call(run, lambda target=target, message=message: target.send(message))  # type: ignore[misc]
         keep_answer(world, message_id, target.name, answer)
         answers.append(answer)
-    return judge_answers(answers)
+    # what was refused in an earlier try, whose worker died before it could say so, is refused still
+    refused = world.store.read(lambda db: notifications.refusals(db, message_id))
+    return judge_answers([*answers, *(notify.Answer(Verdict.REFUSED, status) for status in refused)])
 
 
 def judge_answers(answers: list[notify.Answer]) -> AnyOutcome:
-    """What the targets made of it, all together: one that refuses parks the run, one that is away delays it."""
-    for verdict in (Verdict.REFUSED, Verdict.LATER):
+    """What the targets made of it, all together: one that is away delays the run, then one that refuses parks it."""
+    for verdict in (Verdict.LATER, Verdict.REFUSED):
         for answer in answers:
             if answer.verdict is verdict:
                 if verdict is Verdict.REFUSED:
@@ -193,15 +200,15 @@ def call(run: Run, send: Callable[[], T]) -> T:
     return answer
 
 
-def _session(claim: Claim, world: World, profile: str, key: str) -> Session:
+def _session(claim: Claim, world: World, profile: str, key: str, *, replaces: bool) -> Session:
     run = claim.run
     try:
         return call(run, lambda: world.deel.create_session(profile, idempotency_key=key))
     except ParkRun as refusal:
-        if refusal.status != HTTPStatus.BAD_REQUEST or not run.reissue_asked:
+        if refusal.status != HTTPStatus.BAD_REQUEST or not replaces:
             raise
-    # Whether Deel replaces a live token or refuses is not documented; an engineer asked for a new one, so the
-    # old one goes first. Only 2xx answers are kept under a key, so the same key is right.
+    # Whether Deel replaces a live token or refuses is not documented; the intent decided that the one before is no
+    # use any more, so it goes first. Only 2xx answers are kept under a key, so the same key is right.
     call(run, lambda: world.deel.delete_session(profile))
     return call(run, lambda: world.deel.create_session(profile, idempotency_key=key))
 
@@ -212,8 +219,7 @@ def _learn_home(run: Run, world: World) -> None:
     home = known.organization_id if known else None
     if home is None:
         home = call(run, world.deel.organization_id)
-    world.store.write(lambda db: organizations.learn(db, world.fingerprint, organization_id=home))
-    world.store.write(lambda db: organizations.adopt(db, HOME, home))
+    world.store.write(lambda db: organizations.learn_home(db, world.fingerprint, HOME, home))
 
 
 def _profile(run: Run) -> str:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
 from onboarding import notify
+from onboarding.dialling import time_left, within
 from onboarding.failpoints import fail_point
 from onboarding.notify import Answer, Target, Verdict
 from onboarding.runs import Backoff, Step
 from onboarding.steps import keep_answer
-from onboarding.store import notifications, upkeep
+from onboarding.store import consents, notifications, organizations, tokens, upkeep
 from onboarding.world import World
 
 log = structlog.get_logger(__name__)
 
 BATCH = 100
 RETIRE_EVERY_S = 3600.0
+ROUND_S = 20.0
+CLAIM_S = 60.0
+"""For how long a message that one round is sending is left alone by all others."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +40,37 @@ class Due:
 def reconcile(world: World, nudge: Callable[[Due], bool], every_s: float) -> int:
     """Send a message for each run whose time has come or whose message is lost; returns how many.
 
-    `nudge` returns False when the broker is away: the row already names the next look, so that nothing is lost.
+    `nudge` returns False when the broker is away: what was not sent is due again at the next turn.
     """
     if not world.store.write(lambda db: upkeep.my_turn(db, "reconcile", every_s)):
         return 0
+    world.store.write(lambda db: _keep_house(db, world))
     sent = 0
     while True:
         fail_point("upkeep.recording")
         rows = world.store.write(lambda db: upkeep.take_due(db, BATCH, world.terms.lease_s))
         fail_point("upkeep.recorded")
-        for row in rows:
+        for place, row in enumerate(rows):
             if not nudge(Due(row.id, row.contract_id, Step(row.step))):
+                unsent = [each.id for each in rows[place:]]
+                world.store.write(lambda db: upkeep.give_back(db, unsent, every_s))  # noqa: B023
                 return sent
             sent += 1
         if len(rows) < BATCH:
             if sent:
                 log.info("runs_nudged", count=sent)
             return sent
+
+
+def _keep_house(db: Connection, world: World) -> None:
+    """What makes runs due but for their own times; and no token stays in the vault beyond its end."""
+    mended = upkeep.mend_clock(db, world.terms.lease_s)
+    if mended:
+        log.warning("clock_jumped_back", runs=mended)
+    organizations.nudge_probes(db)
+    if not world.consent_required:
+        consents.nudge_all(db)
+    tokens.forget_expired(db)
 
 
 def start_over(world: World) -> None:
@@ -62,33 +82,41 @@ def tell_failures(world: World, every_s: float) -> int:
     """Send onboarding.failed for parked runs, to every target that does not have it; returns how many are settled."""
     if not world.store.write(lambda db: upkeep.my_turn(db, "tell_failures", every_s)):
         return 0
-    rows = world.store.read(lambda db: upkeep.untold_failures(db, BATCH))
-    return sum(_tell_failure(world, row) for row in rows)
+    told = 0
+    with within(ROUND_S):  # one target that hangs must not hold this worker for a hundred calls
+        for row in world.store.read(lambda db: upkeep.untold_failures(db, BATCH)):
+            if time_left() <= 0:
+                break
+            told += _tell_failure(world, row)
+    return told
 
 
 def retire(world: World) -> None:
-    """Delete what has been kept long enough, and tokens the moment they expired."""
-    if world.store.write(lambda db: upkeep.my_turn(db, "retire", RETIRE_EVERY_S)):
-        counts = world.store.write(upkeep.retire)
-        if any(counts.values()):
-            log.info("retired", **counts)
+    """Delete what has been kept long enough, in batches: each is a short transaction of its own."""
+    if not world.store.write(lambda db: upkeep.my_turn(db, "retire", RETIRE_EVERY_S)):
+        return
+    total: Counter[str] = Counter()
+    while any((counts := world.store.write(upkeep.retire)).values()):
+        total.update(counts)
+    if total:
+        log.info("retired", **total)
 
 
 def _tell_failure(world: World, run: Any) -> bool:
     message_id = notify.message_id(run.id, notify.FAILED, run.parkings)
     gone = world.store.read(lambda db: notifications.gone(db, run.id))
     targets = {target.name: target for target in world.targets if target.name not in gone}
-    rows = world.store.write(lambda db: notifications.prepare(db, run.id, message_id, targets))
-    later = [_try(world, targets[row.target], run, row) for row in rows if row.target in targets]
-    if not any(later):
-        world.store.write(lambda db: upkeep.mark_told(db, run.id, run.parkings))
-    return not any(later)
+    world.store.write(lambda db: notifications.prepare(db, run.id, message_id, targets))
+    for row in world.store.write(lambda db: notifications.take_due(db, message_id, CLAIM_S)):
+        if row.target in targets:
+            _try(world, targets[row.target], run, row)
+    if world.store.read(lambda db: notifications.is_open(db, message_id, targets)):
+        return False
+    world.store.write(lambda db: upkeep.mark_told(db, run.id, run.parkings))
+    return True
 
 
-def _try(world: World, target: Target, run: Any, row: Any) -> bool:
-    """Send one message if its time has come. True: it has to be tried again."""
-    if not row.due:
-        return True
+def _try(world: World, target: Target, run: Any, row: Any) -> None:
     fail_point("upkeep.calling")
     answer = target.send(notify.failed(run, row.created_at))
     fail_point("upkeep.called")
@@ -96,4 +124,3 @@ def _try(world: World, target: Target, run: Any, row: Any) -> bool:
         answer = Answer(Verdict.REFUSED, answer.http_status)
     wait_s = Backoff(base_s=4.0).wait_s(row.tries, None, world.draw)
     keep_answer(world, row.message_id, target.name, answer, wait_s)
-    return answer.verdict is Verdict.LATER

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from kombu import Connection
 
+from onboarding.budget import fingerprint_of
 from onboarding.failpoints import arm_from_environment
 from onboarding.intake import Intake
 from onboarding.settings import Settings
@@ -20,7 +21,8 @@ def intake_of(settings: Settings, lease_s: float | None = None) -> Intake:
     """What takes events in. `lease_s`: seconds until the reconciler wonders where a new run's message is."""
     store = Store(settings.database_url.get_secret_value())
     lease_s = settings.lease_seconds if lease_s is None else lease_s
-    return Intake(store, settings.keyring(), settings.webhook_secrets, lease_s)
+    fingerprint = fingerprint_of(settings.deel_token) if settings.deel_token else None
+    return Intake(store, settings.keyring(), settings.webhook_secrets, lease_s, fingerprint)
 
 
 def declare(settings: Settings) -> None:

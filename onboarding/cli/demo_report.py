@@ -74,7 +74,7 @@ def _case_faults(case: scenario.Case, row: Any, deel: Simulator, store: Store) -
         return [f"{case.contract} is {row.state} ({row.reason}), expected {case.state} ({case.reason})"]
     if case.state is not State.COMPLETED:
         return []
-    live = store.read(lambda db: tokens.live(db, load().keyring(), row.organization_id, row.hris_profile_id))
+    live = store.read(lambda db: tokens.live(db, load().keyring(), row.hris_profile_id))
     if live is None or live.token.get_secret_value() != deel.live_token(case.contract):
         return [f"{case.contract}: the vault's token is not the one that is live at Deel"]
     if len(deel.profiles_of(case.contract)) != 1:

@@ -88,8 +88,8 @@ def _plan(store: Store, settings: Settings, names: Sequence[str], wish: Replay, 
     killed = 0
     if wish.reissue:
         keyring = settings.keyring()
-        profiles = {(row.organization_id, row.hris_profile_id) for row in rows if row.hris_profile_id}
-        killed = store.read(lambda db: sum(tokens.live(db, keyring, *of) is not None for of in profiles))
+        profiles = {row.hris_profile_id for row in rows if row.hris_profile_id}
+        killed = store.read(lambda db: sum(tokens.live(db, keyring, profile) is not None for profile in profiles))
     return Plan(rows, wish, killed, because)
 
 

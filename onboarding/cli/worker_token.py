@@ -66,9 +66,7 @@ def _live(db: Connection, settings: Settings, row: Row[Any]) -> LiveToken:
             "The worker's consent is not on record, and ONBOARDING_CONSENT is required.",
             then=(f'onboarding consent {row.contract_id} --evidence "..." --version "..."',),
         )
-    live = (
-        tokens.live(db, settings.keyring(), row.organization_id, row.hris_profile_id) if row.hris_profile_id else None
-    )
+    live = tokens.live(db, settings.keyring(), row.hris_profile_id) if row.hris_profile_id else None
     if live is None:
         raise _none_lives(row)
     return live

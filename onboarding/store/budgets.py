@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
@@ -21,24 +22,39 @@ class Pace:
     longest_wait_s: float
 
 
-def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float) -> float:
-    """Take the slot that comes free first; return the seconds until it does.
+@dataclass(frozen=True)
+class Slot:
+    """A slot that begins `wait_s` after `read_at`: the moment, on this process's monotonic clock, when the
+    database's clock was read. Neither the wait for the row nor the commit counts.
+    """
 
-    More than `patience_s` (at most the pace's longest wait) means that nothing was taken. Requests are served
+    wait_s: float
+    read_at: float
+
+    @property
+    def begins_at(self) -> float:
+        """On this process's monotonic clock."""
+        return self.read_at + self.wait_s
+
+
+def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float) -> Slot:
+    """Take the slot that comes free first.
+
+    A wait beyond `patience_s` (at most the pace's longest wait) means that nothing was taken. Requests are served
     in the order in which they asked: each waits for the row, and then gets the earliest time that is left.
     """
-    free_at, now = _locked(db, fingerprint, pace)
+    free_at, now, read_at = _locked(db, fingerprint, pace)
     first = min(range(pace.slots), key=free_at.__getitem__)
     start = max(now, free_at[first])
     if start - now <= patience_s:
         free_at[first] = start + pace.window_s
         _write(db, fingerprint, free_at)
-    return start - now
+    return Slot(start - now, read_at)
 
 
 def hold(db: Connection, fingerprint: str, pace: Pace, seconds: float) -> None:
     """Let nobody start for so many seconds: Deel refused a call, somebody else spends the same budget."""
-    free_at, now = _locked(db, fingerprint, pace)
+    free_at, now, _ = _locked(db, fingerprint, pace)
     _write(db, fingerprint, [max(time, now + min(seconds, pace.longest_wait_s)) for time in free_at])
 
 
@@ -49,16 +65,17 @@ def in_use(db: Connection, fingerprint: str) -> int:
     return sum(time > found.now.timestamp() for time in json.loads(found.free_at)) if found else 0
 
 
-def _locked(db: Connection, fingerprint: str, pace: Pace) -> tuple[list[float], float]:
+def _locked(db: Connection, fingerprint: str, pace: Pace) -> tuple[list[float], float, float]:
     insert_or_ignore(db, budgets, fingerprint=fingerprint, free_at="[]")
     query = select(budgets.c.free_at).where(budgets.c.fingerprint == fingerprint).with_for_update()
     free_at: list[float] = json.loads(db.execute(query).scalar_one())
     # a statement of its own: the clock must be read after the wait for the row, not before
     now = db.execute(select(clock())).scalar_one().timestamp()
+    read_at = time.monotonic()
     # a slot that is taken for longer than anybody can have waited was written before the clock jumped back
     latest = now + pace.longest_wait_s + pace.window_s
     free_at = [time if time <= latest else now + pace.window_s for time in sorted(free_at)[-pace.slots :]]
-    return free_at + [now] * (pace.slots - len(free_at)), now
+    return free_at + [now] * (pace.slots - len(free_at)), now, read_at
 
 
 def _write(db: Connection, fingerprint: str, free_at: list[float]) -> None:

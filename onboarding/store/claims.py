@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 from typing import Any
@@ -92,17 +92,18 @@ def begin(db: Connection, run_id: str, step: Step, terms: Terms) -> Claim | NoCl
 def record(db: Connection, claim: Claim, change: Change, keyring: Keyring, terms: Terms) -> bool:
     """Write what an attempt came to: run, attempt, token and organisation together, under the claim's fence.
 
-    False: a newer claim owns the run, or an engineer cancelled it. You are late: stop, write nothing more.
+    False: the fence moved, as a newer claim, a replay or a cancel moves it. You are late: write nothing more.
     """
     run = claim.run
     written = db.execute(
         update(runs)
-        .where(runs.c.id == run.id, runs.c.fence == claim.fence, runs.c.state.in_((*ACTIVE, change.state)))
+        .where(runs.c.id == run.id, runs.c.fence == claim.fence)
         .values(
             state=change.state,
             step=change.step,
             reason=change.reason,
             tries=change.tries,
+            not_found=change.not_found,
             reissues=change.reissues,
             parkings=change.parkings,
             starts=0,
@@ -111,11 +112,12 @@ def record(db: Connection, claim: Claim, change: Change, keyring: Keyring, terms
             **_times(change, terms.lease_s),
             **_learnt(db, run, change.source, keyring),
         )
-    )
-    if written.rowcount == 0:
+        .returning(runs.c.organization_id)  # it may have got its name in this very step
+    ).one_or_none()
+    if written is None:
         return False
     _end_attempt(db, claim, change)
-    _follow_up(db, claim, change, keyring)
+    _follow_up(db, claim, change, keyring, written.organization_id)
     return True
 
 
@@ -168,18 +170,19 @@ def _end_attempt(db: Connection, claim: Claim, change: Change) -> None:
     )
 
 
-def _follow_up(db: Connection, claim: Claim, change: Change, keyring: Keyring) -> None:
+def _follow_up(db: Connection, claim: Claim, change: Change, keyring: Keyring, organization_id: str) -> None:
     run, source = claim.run, change.source
     if isinstance(source, Done) and source.issued and run.hris_profile_id:
-        tokens.keep(db, keyring, run.organization_id, run.hris_profile_id, source.issued)
+        tokens.keep(db, keyring, run.hris_profile_id, source.issued)
     if isinstance(source, Back | Park) and source.dead_issue is not None and run.hris_profile_id:
-        tokens.bury(db, run.organization_id, run.hris_profile_id, source.dead_issue)
+        tokens.bury(db, run.hris_profile_id, source.dead_issue)
     if change.pauses is not None:
-        organizations.pause(db, run.organization_id, change.pauses, run.step)
+        organizations.pause(db, organization_id, change.pauses, run.step)
     if change.reason is Reason.CONSENT_MISSING and consents.given(db, run.contract_id):
         consents.nudge(db, run.contract_id)  # it came while the step looked
-    if claim.probe and change.outcome == "done":
-        organizations.resume_after_probe(db, run.organization_id, run.step)
+    asked_deel = source.http_status is not None  # a step that found itself done proves nothing
+    if claim.probe and change.outcome == "done" and asked_deel:
+        organizations.resume_after_probe(db, organization_id, run.step)
 
 
 def _take(db: Connection, run_id: str, step: Step, terms: Terms, condition: Any) -> Row[Any] | None:
@@ -208,7 +211,11 @@ def _started(db: Connection, row: Row[Any], *, probe: bool) -> Claim:
     if row.starts > 1:
         mark_crashed(db, row.id)
     db.execute(insert(attempts).values(run_id=row.id, step=row.step, fence=row.fence))
-    return Claim(run=run_of(row), fence=row.fence, probe=probe)
+    run = run_of(row)
+    if run.step is Step.ENSURE_PROFILE and not run.tried_before:  # a cancel or a replay forgets the tries
+        earlier = exists().where(attempts.c.run_id == row.id, attempts.c.step == row.step, attempts.c.fence < row.fence)
+        run = replace(run, tried_before=db.execute(select(earlier)).scalar_one())
+    return Claim(run=run, fence=row.fence, probe=probe)
 
 
 def mark_crashed(db: Connection, run_id: str) -> None:
@@ -234,7 +241,7 @@ def _why_not(row: Row[Any], step: Step) -> NoClaim | None:
 
 def _wait_for_resume(db: Connection, row: Row[Any]) -> NoClaim:
     """Put the run to sleep until its organisation is resumed; nothing is tried, nothing is burnt."""
-    reason = organizations.paused_reason(db, row.organization_id)
+    reason = organizations.paused_reason(db, row.organization_id, lock=True)
     if reason is None:  # paused when we asked to claim, resumed since: a new message in a second will do
         return NoClaim(Why.HELD, State(row.state), wait_s=1.0)
     db.execute(
@@ -246,10 +253,9 @@ def _wait_for_resume(db: Connection, row: Row[Any]) -> NoClaim:
 
 
 def _park_crash_loop(db: Connection, row: Row[Any]) -> NoClaim:
-    mark_crashed(db, row.id)
-    db.execute(
+    parked = db.execute(
         update(runs)
-        .where(runs.c.id == row.id, runs.c.fence == row.fence)
+        .where(runs.c.id == row.id, runs.c.fence == row.fence, runs.c.starts == row.starts, runs.c.state.in_(ACTIVE))
         .values(
             state=State.FAILED,
             reason=Reason.CRASH_LOOP,
@@ -260,6 +266,9 @@ def _park_crash_loop(db: Connection, row: Row[Any]) -> NoClaim:
             updated_at=from_now(),
         )
     )
+    if parked.rowcount == 0:  # its last worker was late and not dead, and has just recorded
+        return NoClaim(Why.HELD, State(row.state), wait_s=1.0)
+    mark_crashed(db, row.id)
     return NoClaim(Why.CRASH_LOOP, State.FAILED, run=run_of(row))
 
 
@@ -273,6 +282,7 @@ def run_of(row: Row[Any]) -> Run:
         step=Step(row.step),
         reason=Reason.of(row.reason) if row.reason else None,
         tries=row.tries,
+        not_found=row.not_found,
         reissues=row.reissues,
         parkings=row.parkings,
         reissue_asked=row.reissue_asked,

@@ -32,3 +32,9 @@ def nudge(db: Connection, contract_id: str) -> None:
     """Let a run that waits for a consent be looked at now."""
     waits = (runs.c.state == State.WAITING) & (runs.c.reason == Reason.CONSENT_MISSING)
     db.execute(update(runs).where(runs.c.contract_id == contract_id, waits).values(nudge_at=from_now(), nudges=0))
+
+
+def nudge_all(db: Connection) -> None:
+    """No consent is asked for any more: whoever waits for one goes on."""
+    waits = (runs.c.state == State.WAITING) & (runs.c.reason == Reason.CONSENT_MISSING) & runs.c.nudge_at.is_(None)
+    db.execute(update(runs).where(waits).values(nudge_at=from_now(), nudges=0))

@@ -14,7 +14,6 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Dialect
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
 T = TypeVar("T")
@@ -86,6 +85,7 @@ def make_engine(url: str) -> Engine:
     return create_engine(
         url,
         hide_parameters=True,
+        isolation_level="READ COMMITTED",  # claims and keys rely on it, whatever the server's default is
         pool_size=5,
         max_overflow=10,
         pool_timeout=5,
@@ -134,8 +134,3 @@ def _passing(error: BaseException) -> bool:
 def _sqlite_full(error: BaseException) -> bool:
     words = str(getattr(error, "orig", ""))
     return any(word in words for word in ("full", "unable to open", "disk I/O", "readonly"))
-
-
-def dialect_of(store: Store) -> Dialect:
-    """For the few statements that differ."""
-    return store.engine.dialect

@@ -53,7 +53,8 @@ def file(
     """Write down what a message was read as, and make the runs that it asks for. One transaction."""
     made = []
     dead: Dead | None = None
-    for answer in answers:
+    # in one order for all, as two messages that tell of the same contracts would else lock each other out
+    for answer in sorted(answers, key=lambda answer: getattr(answer, "contract_id", None) or "~"):
         match answer:
             case Event():
                 new = _file_event(db, answer, filing)

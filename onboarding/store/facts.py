@@ -27,17 +27,22 @@ def columns(db: Connection, keyring: Keyring, contract_id: str, facts: Facts) ->
     return held
 
 
-def emails_of(db: Connection, keyring: Keyring, run_id: str) -> tuple[SecretStr, ...]:
-    """The worker's addresses as the contract names them; none if none were told.
+def emails_of(db: Connection, keyring: Keyring, profile: str) -> tuple[SecretStr, ...]:
+    """The worker's addresses as every contract of theirs names them: two contracts may name different ones.
 
     Raises VaultError where the vault's keys do not open them.
     """
-    row = db.execute(select(runs.c.contract_id, runs.c.emails_sealed).where(runs.c.id == run_id)).one()
-    if row.emails_sealed is None:
-        return ()
-    key = data_keys.get(db, keyring, _subject(row.contract_id))
-    plain = open_sealed(key, (row.contract_id, COLUMN), row.emails_sealed)
-    return tuple(SecretStr(email) for email in json.loads(plain.get_secret_value()))
+    rows = db.execute(
+        select(runs.c.contract_id, runs.c.emails_sealed)
+        .where(runs.c.hris_profile_id == profile, runs.c.emails_sealed.is_not(None))
+        .order_by(runs.c.created_at)
+    )
+    found: dict[str, None] = {}
+    for row in rows:
+        key = data_keys.get(db, keyring, _subject(row.contract_id))
+        plain = open_sealed(key, (row.contract_id, COLUMN), row.emails_sealed)
+        found |= dict.fromkeys(json.loads(plain.get_secret_value()))
+    return tuple(map(SecretStr, found))
 
 
 def _subject(contract_id: str) -> str:

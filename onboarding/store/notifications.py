@@ -14,8 +14,7 @@ from onboarding.store.upsert import insert_or_ignore
 
 
 def prepare(db: Connection, run_id: str, message_id: str, targets: Iterable[str]) -> Sequence[Any]:
-    """Write down a message for each target before anything is sent; returns the rows that are still open,
-    each with whether it is `due`.
+    """Write down a message for each target before anything is sent; returns the rows that are still open.
 
     Doing it again changes nothing: id, time and what was delivered stay.
     """
@@ -23,8 +22,24 @@ def prepare(db: Connection, run_id: str, message_id: str, targets: Iterable[str]
         insert_or_ignore(
             db, notifications, message_id=message_id, target=target, run_id=run_id, created_at=from_now(), tries=0
         )
-    due = or_(notifications.c.next_try_at.is_(None), notifications.c.next_try_at <= from_now()).label("due")
-    return db.execute(select(notifications, due).where(notifications.c.message_id == message_id, _open())).all()
+    return db.execute(select(notifications).where(notifications.c.message_id == message_id, _open())).all()
+
+
+def take_due(db: Connection, message_id: str, for_s: float) -> Sequence[Any]:
+    """The open rows whose time has come, for this caller alone: for so many seconds nobody else gets them."""
+    due = or_(notifications.c.next_try_at.is_(None), notifications.c.next_try_at <= from_now())
+    return db.execute(
+        update(notifications)
+        .where(notifications.c.message_id == message_id, _open(), due)
+        .values(next_try_at=from_now(for_s))
+        .returning(*notifications.c)
+    ).all()
+
+
+def is_open(db: Connection, message_id: str, targets: Iterable[str]) -> bool:
+    """Whether one of these targets may still be tried again."""
+    query = select(notifications.c.target).where(notifications.c.message_id == message_id, _open())
+    return db.execute(query.where(notifications.c.target.in_(list(targets))).limit(1)).first() is not None
 
 
 def delivered(db: Connection, message_id: str, target: str, http_status: int | None) -> None:
@@ -60,6 +75,14 @@ def gone(db: Connection, run_id: str) -> set[str]:
         notifications.c.http_status == HTTPStatus.GONE,
     )
     return set(db.execute(query).scalars())
+
+
+def refusals(db: Connection, message_id: str) -> list[int | None]:
+    """HTTP statuses of the targets that refused a message and were not asked again since."""
+    query = select(notifications.c.http_status).where(
+        notifications.c.message_id == message_id, notifications.c.refused_at.is_not(None)
+    )
+    return list(db.execute(query).scalars())
 
 
 def _open() -> Any:

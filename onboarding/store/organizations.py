@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Connection, case, delete, func, select, update
 
 from onboarding.runs import PAUSING, Reason, State, Step
 from onboarding.store.sql import from_now
@@ -13,6 +13,8 @@ from onboarding.store.tables import deel_tokens, organizations, runs
 from onboarding.store.upsert import insert_or_ignore
 
 FIRST_PROBE_S = 300.0
+MESSAGE_S = 60.0
+"""How long a nudge's message may well take to be carried out."""
 
 
 def pause(db: Connection, organization_id: str, reason: Reason, step: Step | None, *, probe: bool = True) -> bool:
@@ -34,12 +36,12 @@ def pause(db: Connection, organization_id: str, reason: Reason, step: Step | Non
     return written.rowcount == 1
 
 
-def paused_reason(db: Connection, organization_id: str) -> str | None:
-    """Why it is paused; None: it is not."""
+def paused_reason(db: Connection, organization_id: str, *, lock: bool = False) -> str | None:
+    """Why it is paused; None: it is not. With `lock` no resume comes between this answer and the commit."""
     query = select(organizations.c.paused_reason).where(
         organizations.c.id == organization_id, organizations.c.paused_at.is_not(None)
     )
-    return db.execute(query).scalar_one_or_none()
+    return db.execute(query.with_for_update(read=True) if lock else query).scalar_one_or_none()
 
 
 def take_probe(db: Connection, organization_id: str, every_s: float) -> bool:
@@ -78,16 +80,18 @@ def resume_after_probe(db: Connection, organization_id: str, step: Step) -> bool
 
 def nudge_probes(db: Connection) -> None:
     """For each paused organisation whose probe is due, make one waiting run due: at the step of the trouble if any."""
-    due = select(organizations.c.id, organizations.c.paused_step).where(organizations.c.probe_at <= from_now())
-    for organization in db.execute(due).all():
-        candidate = (
-            select(runs.c.id)
-            .where(runs.c.organization_id == organization.id, runs.c.state == State.WAITING)
-            .where(runs.c.reason.in_(PAUSING))
-            .order_by(case((runs.c.step == organization.paused_step, 0), else_=1), runs.c.created_at)
-            .limit(1)
-        )
-        db.execute(update(runs).where(runs.c.id == candidate.scalar_subquery()).values(nudge_at=from_now()))
+    order = (case((runs.c.step == organizations.c.paused_step, 0), else_=1), runs.c.created_at, runs.c.id)
+    place = func.row_number().over(partition_by=runs.c.organization_id, order_by=order)
+    candidates = (
+        select(runs.c.id, place.label("place"))
+        .join(organizations, organizations.c.id == runs.c.organization_id)
+        .where(organizations.c.probe_at <= from_now(), runs.c.state == State.WAITING, runs.c.reason.in_(PAUSING))
+        .subquery()
+    )
+    first = select(candidates.c.id).where(candidates.c.place == 1)
+    # not one whose message is on its way: it waits for its turn as any other does
+    asleep = runs.c.nudge_at > from_now(MESSAGE_S)
+    db.execute(update(runs).where(runs.c.id.in_(first), asleep).values(nudge_at=from_now(), nudges=0))
 
 
 def learnt(db: Connection, fingerprint: str) -> Any:
@@ -101,9 +105,18 @@ def learn(db: Connection, fingerprint: str, **columns: str) -> None:
     db.execute(update(deel_tokens).where(deel_tokens.c.fingerprint == fingerprint).values(**columns))
 
 
-def adopt(db: Connection, placeholder: str, organization_id: str) -> None:
-    """Give the runs of events that named no organisation to the one that the token turned out to have."""
+def learn_home(db: Connection, fingerprint: str, placeholder: str, organization_id: str) -> None:
+    """Deel told which organisation the token is of: it gets the runs, and the pause, of events that named none."""
+    learn(db, fingerprint, organization_id=organization_id)
     db.execute(update(runs).where(runs.c.organization_id == placeholder).values(organization_id=organization_id))
+    query = select(organizations).where(organizations.c.id == placeholder).with_for_update()
+    paused = db.execute(query.where(organizations.c.paused_at.is_not(None))).one_or_none()
+    if paused is not None:
+        insert_or_ignore(db, organizations, id=organization_id)
+        as_before = {name: getattr(paused, name) for name in ("paused_reason", "paused_step", "paused_at", "probe_at")}
+        free = (organizations.c.id == organization_id) & organizations.c.paused_at.is_(None)
+        db.execute(update(organizations).where(free).values(**as_before))
+    db.execute(delete(organizations).where(organizations.c.id == placeholder))
 
 
 def known(db: Connection, organization_id: str) -> bool:
@@ -119,8 +132,7 @@ def paused(db: Connection) -> Sequence[Any]:
     return db.execute(query).all()
 
 
-def home(db: Connection) -> str | None:
-    """The organisation of the configured token, once it was learnt; None before, or where several tokens are known."""
-    known = db.execute(select(deel_tokens.c.organization_id).where(deel_tokens.c.organization_id.is_not(None)))
-    ids = set(known.scalars())
-    return ids.pop() if len(ids) == 1 else None
+def home(db: Connection, fingerprint: str | None) -> str | None:
+    """The organisation of the configured token, once it was learnt."""
+    row = learnt(db, fingerprint) if fingerprint else None
+    return row.organization_id if row else None

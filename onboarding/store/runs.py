@@ -55,14 +55,16 @@ def timeline(db: Connection, run_id: str) -> Sequence[Any]:
 def replay(db: Connection, row: Row[Any], wish: Replay) -> bool:
     """Let a run go on: where it stopped, or from a step. False: a worker holds it at this moment.
 
-    The fence moves, so that nothing an older attempt still does is written. A completed run is verified
+    Nor is one replayed that moved on since `row` was read: a plan is frozen when it is made. The fence moves, so
+    that nothing an older attempt still does is written. A completed run is verified
     again; a cancelled or failed one goes on at the step where it ended. The token is kept unless asked.
     """
     step = wish.step or where_to_go_on(row, reissue=wish.reissue)
     free = or_(runs.c.lease_until.is_(None), runs.c.lease_until <= from_now())
+    as_seen = (runs.c.fence == row.fence) & (runs.c.state == row.state) & (runs.c.step == row.step)
     written = db.execute(
         update(runs)
-        .where(runs.c.id == row.id, runs.c.fence == row.fence, free)
+        .where(runs.c.id == row.id, as_seen, free)
         .values(
             state=State.PENDING,
             step=step,
@@ -73,6 +75,7 @@ def replay(db: Connection, row: Row[Any], wish: Replay) -> bool:
             nudge_at=from_now(),
             nudges=0,
             tries=0,
+            not_found=0,
             starts=0,
             reissues=0,
             reissue_asked=wish.reissue,

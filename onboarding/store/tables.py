@@ -79,6 +79,7 @@ runs: Final = Table(
     Column("nudge_at", UtcDateTime),  # when the reconciler sends a message; NULL: it need not
     Column("nudges", Integer, nullable=False, default=0),  # of the reconciler, since the last claim
     Column("tries", Integer, nullable=False, default=0),
+    Column("not_found", Integer, nullable=False, default=0),  # tries among them that Deel answered with 404
     Column("starts", Integer, nullable=False, default=0),  # in a row, of this step, without an end
     Column("reissues", Integer, nullable=False, default=0),
     Column("reissue_asked", Boolean, nullable=False, default=False),
@@ -92,7 +93,8 @@ runs: Final = Table(
     Column("created_at", UtcDateTime, nullable=False, default=from_now()),
     Column("updated_at", UtcDateTime, nullable=False, default=from_now()),
     Index("ix_runs_created_at", "created_at"),
-    Index("ix_runs_hris_profile_id", "organization_id", "hris_profile_id"),
+    Index("ix_runs_hris_profile_id", "hris_profile_id"),
+    Index("ix_runs_updated_at", "updated_at"),  # retention
 )
 # Partial: they hold the active and the parked only, however many runs are completed.
 Index(
@@ -123,6 +125,7 @@ attempts: Final = Table(
     Column("http_status", Integer),
     Column("request_id", String(128)),
     UniqueConstraint("run_id", "fence"),
+    Index("ix_attempts_started_at", "started_at"),  # retention
 )
 
 events: Final = Table(
@@ -167,14 +170,21 @@ data_keys: Final = Table(
 worker_tokens: Final = Table(
     "worker_tokens",
     metadata,
-    Column("organization_id", DEEL_ID, primary_key=True),
     Column("hris_profile_id", DEEL_ID, primary_key=True),
+    Column("organization_id", DEEL_ID, nullable=False),  # as the first event named it; bound into what is sealed
     Column("issue_number", Integer, nullable=False),  # the highest that was intended
     Column("intended_by", ID, nullable=False),  # the run whose id is in that issue's Idempotency-Key
     Column("stored_issue", Integer),  # the issue that the sealed token answers
     Column("sealed", LargeBinary),
     Column("expires_at", UtcDateTime),
     Column("dead", Boolean, nullable=False, default=False),  # Deel was seen to refuse it
+)
+
+Index(
+    "ix_worker_tokens_expires_at",
+    worker_tokens.c.expires_at,
+    postgresql_where=worker_tokens.c.sealed.is_not(None),
+    sqlite_where=worker_tokens.c.sealed.is_not(None),
 )
 
 notifications: Final = Table(

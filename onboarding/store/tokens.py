@@ -1,7 +1,8 @@
 """Worker tokens: which issue was intended, which is sealed in the vault, which is known to be dead.
 
 They belong to a profile and not to a run: a worker with two contracts still has only one token, and what is
-issued for the second run kills what the first one got.
+issued for the second run kills what the first one got. Nor to an organisation as events name it: two names for
+one would be two tokens, and the second would kill the first. The name that came first is kept, and sealed in.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pydantic import SecretStr
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, not_, select, update
 
 from onboarding.masking import remember_secret
 from onboarding.runs import IssuedToken
@@ -62,12 +63,12 @@ def intend(db: Connection, run_id: str, fence: int, organization_id: str, profil
     wish = db.execute(select(runs.c.reissue_asked).where(mine).with_for_update()).one_or_none()
     if wish is None:
         return None
-    here = _of(organization_id, profile)
+    here = worker_tokens.c.hris_profile_id == profile
     insert_or_ignore(
         db,
         worker_tokens,
-        organization_id=organization_id,
         hris_profile_id=profile,
+        organization_id=organization_id,
         issue_number=1,
         intended_by=run_id,
         dead=False,
@@ -83,40 +84,46 @@ def intend(db: Connection, run_id: str, fence: int, organization_id: str, profil
     return Intended(row.issue_number + 1, run_id)
 
 
-def keep(db: Connection, keyring: Keyring, organization_id: str, profile: str, issued: IssuedToken) -> bool:
-    """Seal a token that Deel issued. False: a later issue was intended since, this one is dead already."""
-    key = data_keys.get_or_make(db, keyring, _subject(organization_id, profile))
-    sealed = seal(key, _binding(organization_id, profile, issued.issue_number), issued.token)
-    written = db.execute(
+def keep(db: Connection, keyring: Keyring, profile: str, issued: IssuedToken) -> bool:
+    """Seal a token that Deel issued. False: it is dead already, or a later issue was intended since."""
+    mine = (worker_tokens.c.hris_profile_id == profile) & (worker_tokens.c.issue_number == issued.issue_number)
+    # not one that was buried: another run of the worker got the same answer, and was quicker to see it refused
+    buried = worker_tokens.c.dead & (worker_tokens.c.stored_issue == issued.issue_number)
+    row = db.execute(select(worker_tokens).where(mine, not_(buried)).with_for_update()).one_or_none()
+    if row is None:
+        return False
+    key = data_keys.get_or_make(db, keyring, _subject(row))
+    sealed = seal(key, _binding(row, issued.issue_number), issued.token)
+    db.execute(
         update(worker_tokens)
-        .where(_of(organization_id, profile), worker_tokens.c.issue_number == issued.issue_number)
+        .where(mine)
         .values(stored_issue=issued.issue_number, sealed=sealed, expires_at=issued.expires_at, dead=False)
     )
-    return written.rowcount == 1
+    return True
 
 
-def bury(db: Connection, organization_id: str, profile: str, issue_number: int) -> None:
+def bury(db: Connection, profile: str, issue_number: int) -> None:
     """The token of this issue is of no use: never hand it out, and ask for the next number from now on.
 
     Counts as answered also where the token was never stored. A later issue is not touched.
     """
     db.execute(
         update(worker_tokens)
-        .where(_of(organization_id, profile), worker_tokens.c.issue_number == issue_number)
+        .where(worker_tokens.c.hris_profile_id == profile, worker_tokens.c.issue_number == issue_number)
         .values(stored_issue=issue_number, dead=True, sealed=None)
     )
 
 
-def live(db: Connection, keyring: Keyring, organization_id: str, profile: str) -> LiveToken | None:
+def live(db: Connection, keyring: Keyring, profile: str) -> LiveToken | None:
     """The worker's token, if the vault has one that is not known to be dead and has time left.
 
     Raises VaultError where the vault's keys do not open it.
     """
-    row = _live_row(db, organization_id, profile)
+    row = _live_row(db, profile)
     if row is None:
         return None
-    key = data_keys.get(db, keyring, _subject(organization_id, profile))
-    token = open_sealed(key, _binding(organization_id, profile, row.stored_issue), row.sealed)
+    key = data_keys.get(db, keyring, _subject(row))
+    token = open_sealed(key, _binding(row, row.stored_issue), row.sealed)
     remember_secret(token)
     return LiveToken(row.stored_issue, token, row.expires_at)
 
@@ -127,9 +134,9 @@ def forget_expired(db: Connection) -> int:
     return db.execute(update(worker_tokens).where(expired).values(sealed=None, dead=True)).rowcount
 
 
-def _live_row(db: Connection, organization_id: str, profile: str) -> Row[Any] | None:
+def _live_row(db: Connection, profile: str) -> Row[Any] | None:
     query = select(worker_tokens).where(
-        _of(organization_id, profile),
+        worker_tokens.c.hris_profile_id == profile,
         worker_tokens.c.sealed.is_not(None),
         worker_tokens.c.dead.is_(False),
         worker_tokens.c.stored_issue == worker_tokens.c.issue_number,
@@ -150,13 +157,9 @@ def _spend_wish(db: Connection, mine: Any) -> None:
     db.execute(update(runs).where(mine).values(reissue_asked=False))
 
 
-def _of(organization_id: str, profile: str) -> Any:
-    return (worker_tokens.c.organization_id == organization_id) & (worker_tokens.c.hris_profile_id == profile)
+def _subject(row: Row[Any]) -> str:
+    return f"worker:{row.organization_id}:{row.hris_profile_id}"
 
 
-def _subject(organization_id: str, profile: str) -> str:
-    return f"worker:{organization_id}:{profile}"
-
-
-def _binding(organization_id: str, profile: str, issue_number: int) -> tuple[str | int, ...]:
-    return (organization_id, profile, issue_number, COLUMN)
+def _binding(row: Row[Any], issue_number: int) -> tuple[str | int, ...]:
+    return (row.organization_id, row.hris_profile_id, issue_number, COLUMN)

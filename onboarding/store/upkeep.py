@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, exists, func, select, update
+from sqlalchemy import Column, Connection, case, delete, exists, func, null, select, update
 
 from onboarding.runs import ACTIVE, State
-from onboarding.store import organizations, tokens
 from onboarding.store.sql import from_now
 from onboarding.store.tables import attempts, dead_letters, events, notifications, runs, turns
 from onboarding.store.upsert import insert_or_ignore
@@ -17,6 +16,8 @@ DAY_S: Final = 86_400.0
 EVENTS_KEPT_S: Final = 90 * DAY_S
 RUNS_KEPT_S: Final = 400 * DAY_S
 LONGEST_NUDGE_S: Final = 3600.0
+CLOCK_SLACK_S: Final = 5.0
+BATCH: Final = 1000
 
 
 def my_turn(db: Connection, work: str, every_s: float) -> bool:
@@ -34,7 +35,6 @@ def take_due(db: Connection, limit: int, lease_s: float) -> Sequence[Any]:
     Each gets its next look before the message goes out, twice as late each time that no claim followed: with
     a long queue the message is there and only waits for its turn. Rows: id, contract_id, step.
     """
-    organizations.nudge_probes(db)
     due = (
         select(runs.c.id, runs.c.contract_id, runs.c.step, runs.c.nudges)
         .where(runs.c.nudge_at <= from_now(), runs.c.state.in_(ACTIVE))
@@ -48,6 +48,30 @@ def take_due(db: Connection, limit: int, lease_s: float) -> Sequence[Any]:
         wait_s = min(LONGEST_NUDGE_S, lease_s * 2.0 ** min(nudges, 16))
         db.execute(update(runs).where(runs.c.id.in_(ids)).values(nudge_at=from_now(wait_s), nudges=nudges + 1))
     return rows
+
+
+def give_back(db: Connection, run_ids: Sequence[str], soon_s: float) -> None:
+    """The broker took no message for these: they are due again soon, and this was no fruitless nudge."""
+    db.execute(
+        update(runs)
+        .where(runs.c.id.in_(run_ids), runs.c.nudges > 0)
+        .values(nudge_at=from_now(soon_s), nudges=runs.c.nudges - 1)
+    )
+
+
+def mend_clock(db: Connection, lease_s: float) -> int:
+    """The database's clock jumped back: what was written before lies in the future, and would be waited for.
+
+    Leases begin anew, waits are over. Returns how many runs it concerned.
+    """
+    future = runs.c.state.in_(ACTIVE) & (runs.c.updated_at > from_now(CLOCK_SLACK_S))
+    held = case((runs.c.lease_until.is_not(None), from_now(lease_s)), else_=null())
+    look = case(
+        (runs.c.nudge_at.is_(None), null()), (runs.c.lease_until.is_not(None), from_now(lease_s)), else_=from_now()
+    )
+    return db.execute(
+        update(runs).where(future).values(lease_until=held, nudge_at=look, next_attempt_at=None, updated_at=from_now())
+    ).rowcount
 
 
 def no_message_is_left(db: Connection) -> None:
@@ -78,17 +102,19 @@ def mark_told(db: Connection, run_id: str, parking: int) -> None:
 
 
 def retire(db: Connection) -> dict[str, int]:
-    """Delete what has been kept long enough; returns how many rows of each kind."""
+    """Delete what has been kept long enough, a batch of each kind; returns how many. To be called until all are 0."""
     ended = (State.COMPLETED, State.CANCELLED)
-    old = (runs.c.updated_at < from_now(-RUNS_KEPT_S)) & runs.c.state.in_(ended)
+    old_runs = (runs.c.updated_at < from_now(-RUNS_KEPT_S)) & runs.c.state.in_(ended)
     ended_runs = select(runs.c.id).where(runs.c.state.in_(ended))
     old_attempts = (attempts.c.started_at < from_now(-EVENTS_KEPT_S)) & attempts.c.run_id.in_(ended_runs)
     return {
-        "tokens": tokens.forget_expired(db),
-        "events": db.execute(delete(events).where(events.c.received_at < from_now(-EVENTS_KEPT_S))).rowcount,
-        "dead_letters": db.execute(
-            delete(dead_letters).where(dead_letters.c.received_at < from_now(-EVENTS_KEPT_S))
-        ).rowcount,
-        "attempts": db.execute(delete(attempts).where(old_attempts)).rowcount,
-        "runs": db.execute(delete(runs).where(old)).rowcount,
+        "events": _delete(db, events.c.id, events.c.received_at < from_now(-EVENTS_KEPT_S)),
+        "dead_letters": _delete(db, dead_letters.c.id, dead_letters.c.received_at < from_now(-EVENTS_KEPT_S)),
+        "attempts": _delete(db, attempts.c.id, old_attempts),
+        "runs": _delete(db, runs.c.id, old_runs),
     }
+
+
+def _delete(db: Connection, key: Column[Any], old: Any) -> int:
+    batch = select(key).where(old).limit(BATCH)
+    return db.execute(delete(key.table).where(key.in_(batch))).rowcount

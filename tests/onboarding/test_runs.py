@@ -85,9 +85,15 @@ def test_after_the_last_try_the_run_is_parked_with_its_reason(reason, tries):
     while not states or states[-1] is State.WAITING:
         change = settle(run, Later(reason=reason), BACKOFF, half)
         states.append(change.state)
-        run = replace(run, tries=change.tries)
+        run = replace(run, tries=change.tries, not_found=change.not_found)
     assert len(states) == tries
     assert (change.state, change.reason, change.parkings) == (State.FAILED, reason, 1)
+
+
+def test_a_404_after_other_troubles_has_tries_of_its_own():
+    """Deel was away four times before it said that it does not know the contract yet: that alone parks nobody."""
+    change = settle(replace(RUN, tries=4), Later(reason=Reason.CONTRACT_NOT_FOUND), BACKOFF, half)
+    assert (change.state, change.tries, change.not_found) == (State.WAITING, 5, 1)
 
 
 def test_waiting_for_our_own_budget_is_no_try():

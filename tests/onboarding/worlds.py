@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import update
+from sqlalchemy import case, null, update
 
 from onboarding import notify
 from onboarding.events import Message
@@ -87,7 +87,8 @@ class Driver:
 
     def pass_time(self) -> None:
         """Leases run out and waits are over."""
-        past = {"lease_until": from_now(-1), "next_attempt_at": None, "nudge_at": from_now(-1)}
+        due = case((runs_table.c.nudge_at.is_not(None), from_now(-1)), else_=null())  # who waits for an act still does
+        past = {"lease_until": from_now(-1), "next_attempt_at": None, "nudge_at": due}
         active = runs_table.c.state.in_(ACTIVE)
         self.store.write(lambda db: db.execute(update(runs_table).where(active).values(**past)))
 
@@ -103,7 +104,7 @@ class Driver:
 
     def vault_token(self, contract: str = "c-1") -> str | None:
         row = self.run(contract)
-        live = self.store.read(lambda db: tokens.live(db, self.world.keyring, row.organization_id, row.hris_profile_id))
+        live = self.store.read(lambda db: tokens.live(db, self.world.keyring, row.hris_profile_id))
         return live.token.get_secret_value() if live else None
 
     def as_promised(self, contract: str = "c-1") -> None:

@@ -118,5 +118,5 @@ def add_completed(store: Store, run_id: str = "run-1", *, life_s: float = 86_400
     add_run(store, run_id, **{**told, **row, **columns})
     store.write(lambda db: tokens.intend(db, run_id, 0, ORG, profile))
     issued = IssuedToken(1, SecretStr(TOKEN), expires)
-    store.write(lambda db: tokens.keep(db, KEYRING, ORG, profile, issued))
+    store.write(lambda db: tokens.keep(db, KEYRING, profile, issued))
     return run_id

@@ -17,7 +17,7 @@ from onboarding.store import tokens
 from onboarding.store.engine import Store
 from onboarding.store.tables import notifications
 from tests.onboarding.cli.conftest import Desk, add_completed
-from tests.onboarding.store.rows import KEYRING, ORG, add_run, claim, run_row
+from tests.onboarding.store.rows import KEYRING, add_run, claim, run_row
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -128,7 +128,7 @@ def test_a_token_dies_only_on_purpose(onboarding: Desk):
     assert states(onboarding.store, "a") == [("pending", "issue_token")]
     assert run_row(onboarding.store, "a").reissue_asked
     profile = "profile-of-a"  # nothing is killed yet: that is the step's business
-    assert onboarding.store.read(lambda db: tokens.live(db, KEYRING, ORG, profile)) is not None
+    assert onboarding.store.read(lambda db: tokens.live(db, KEYRING, profile)) is not None
 
 
 def test_two_contracts_of_one_worker_have_one_token(onboarding: Desk):

@@ -101,7 +101,7 @@ def test_an_unknown_run_is_said_to_be_unknown(store: Store):
 def test_no_try_before_its_time(store: Store):
     """A doubled message cannot shorten a backoff."""
     add_run(store)
-    assert finish(store, claim(store), Later(reason=Reason.RATE_LIMITED, after_s=30))
+    assert finish(store, claim(store), Later(reason=Reason.RATE_LIMITED, after_s=30, http_status=429))
     row = run_row(store)
     assert (row.state, row.reason, row.tries) == (State.WAITING, Reason.RATE_LIMITED, 1)
     early = refusal(store)
@@ -175,9 +175,9 @@ def test_a_token_is_written_with_the_outcome_or_not_at_all(store: Store):
     expires = datetime.now(UTC) + timedelta(hours=24)
     done = Done(issued=IssuedToken(1, secret("worker-token"), expires), token_expires_at=expires)
     assert not finish(store, late, done)
-    assert store.read(lambda db: tokens.live(db, KEYRING, ORG, "p-1")) is None
+    assert store.read(lambda db: tokens.live(db, KEYRING, "p-1")) is None
     assert finish(store, current, done)
-    live = store.read(lambda db: tokens.live(db, KEYRING, ORG, "p-1"))
+    live = store.read(lambda db: tokens.live(db, KEYRING, "p-1"))
     assert live is not None
     assert live.token.get_secret_value() == "worker-token"
 
@@ -191,7 +191,7 @@ def test_back_buries_the_dead_token(store: Store):
     finish(store, held, Done(issued=IssuedToken(1, secret("t-1"), expires)))
     finish(store, claim(store, step=Step.VERIFY_TOKEN), Back(dead_issue=1))
     assert (run_row(store).step, run_row(store).reissues) == (Step.ISSUE_TOKEN, 1)
-    assert store.read(lambda db: tokens.live(db, KEYRING, ORG, "p-1")) is None
+    assert store.read(lambda db: tokens.live(db, KEYRING, "p-1")) is None
     sealed = store.read(lambda db: db.execute(select(worker_tokens.c.sealed)).scalar_one())
     assert sealed is None
 
@@ -223,9 +223,18 @@ def test_one_probe_is_let_through_and_ends_the_pause(store: Store):
     probe = claim(store)
     assert probe.probe
     assert isinstance(store.write(lambda db: begin(db, "run-2", Step.CONTRACT_CREATED, TERMS)), NoClaim)
-    assert finish(store, probe, Done())
+    assert finish(store, probe, Done(http_status=200))
     assert store.read(lambda db: organizations.paused_reason(db, ORG)) is None
     assert not claim(store, "run-2").probe
+
+
+def test_a_probe_that_found_its_step_done_ends_no_pause(store: Store):
+    """It asked Deel nothing, so it learnt nothing of the trouble."""
+    add_run(store)
+    finish(store, claim(store), Pause(reason=Reason.SCOPE_MISSING))
+    store.write(lambda db: db.execute(update(organizations.organizations).values(probe_at=from_now(-1))))
+    assert finish(store, claim(store), Done())
+    assert store.read(lambda db: organizations.paused_reason(db, ORG)) == Reason.SCOPE_MISSING
 
 
 def test_a_probe_that_fails_leaves_the_pause(store: Store):

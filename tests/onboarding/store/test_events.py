@@ -40,7 +40,7 @@ def test_an_event_makes_a_run_with_its_facts_sealed(store: Store):
     assert (row.state, row.step, row.organization_id) == ("pending", "contract_created", "org-1")
     assert (row.contract_type, row.hris_profile_id) == ("eor", "p-1")
     assert row.nudge_at is not None
-    emails = store.read(lambda db: facts.emails_of(db, KEYRING, new.run_id))
+    emails = store.read(lambda db: facts.emails_of(db, KEYRING, "p-1"))
     assert [email.get_secret_value() for email in emails] == ["ada@example.com"]
     assert dispositions(store) == [("accepted", None)]
 

@@ -27,11 +27,11 @@ def intend(store: Store, run_id: str = "run-1", fence: int = 0):
 
 def keep(store: Store, number: int, token: str = "t", life: timedelta = DAY) -> bool:
     issued = IssuedToken(number, secret(f"{token}-{number}"), datetime.now(UTC) + life)
-    return store.write(lambda db: tokens.keep(db, KEYRING, ORG, "p-1", issued))
+    return store.write(lambda db: tokens.keep(db, KEYRING, "p-1", issued))
 
 
 def live(store: Store, profile: str = "p-1"):
-    return store.read(lambda db: tokens.live(db, KEYRING, ORG, profile))
+    return store.read(lambda db: tokens.live(db, KEYRING, profile))
 
 
 def ask_reissue(store: Store, run_id: str = "run-1") -> None:
@@ -66,11 +66,11 @@ def test_a_dead_token_is_replaced_and_a_later_one_is_not_buried(store: Store):
     """Burying names the issue that was refused: the token that replaced it lives."""
     intend(store)
     keep(store, 1)
-    store.write(lambda db: tokens.bury(db, ORG, "p-1", 1))
+    store.write(lambda db: tokens.bury(db, "p-1", 1))
     assert live(store) is None
     assert intend(store) == Intended(2, "run-1")
     keep(store, 2)
-    store.write(lambda db: tokens.bury(db, ORG, "p-1", 1))
+    store.write(lambda db: tokens.bury(db, "p-1", 1))
     assert live(store).token.get_secret_value() == "t-2"
 
 
@@ -157,9 +157,9 @@ def test_rotation_lets_the_old_key_go(store: Store):
     while store.write(lambda db: data_keys.rewrap(db, both, 1)):
         pass
     alone = Keyring.from_setting("k2:" + "B" * 42 + "A=")
-    assert store.read(lambda db: tokens.live(db, alone, ORG, "p-1")).token.get_secret_value() == "t-1"
+    assert store.read(lambda db: tokens.live(db, alone, "p-1")).token.get_secret_value() == "t-1"
     with pytest.raises(VaultError):
-        store.read(lambda db: tokens.live(db, KEYRING, ORG, "p-1"))
+        store.read(lambda db: tokens.live(db, KEYRING, "p-1"))
 
 
 def test_nothing_readable_lies_in_the_row(store: Store):

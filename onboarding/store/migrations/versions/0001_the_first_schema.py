@@ -119,6 +119,7 @@ def upgrade() -> None:
         sa.Column("nudge_at", UtcDateTime(), nullable=True),
         sa.Column("nudges", sa.Integer(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("not_found", sa.Integer(), nullable=False),
         sa.Column("starts", sa.Integer(), nullable=False),
         sa.Column("reissues", sa.Integer(), nullable=False),
         sa.Column("reissue_asked", sa.Boolean(), nullable=False),
@@ -136,7 +137,8 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("runs", schema=None) as batch_op:
         batch_op.create_index("ix_runs_created_at", ["created_at"], unique=False)
-        batch_op.create_index("ix_runs_hris_profile_id", ["organization_id", "hris_profile_id"], unique=False)
+        batch_op.create_index("ix_runs_hris_profile_id", ["hris_profile_id"], unique=False)
+        batch_op.create_index("ix_runs_updated_at", ["updated_at"], unique=False)
         batch_op.create_index(
             "ix_runs_nudge_at",
             ["nudge_at"],
@@ -160,16 +162,25 @@ def upgrade() -> None:
     )
     op.create_table(
         "worker_tokens",
-        sa.Column("organization_id", sa.String(length=128), nullable=False),
         sa.Column("hris_profile_id", sa.String(length=128), nullable=False),
+        sa.Column("organization_id", sa.String(length=128), nullable=False),
         sa.Column("issue_number", sa.Integer(), nullable=False),
         sa.Column("intended_by", sa.String(length=64), nullable=False),
         sa.Column("stored_issue", sa.Integer(), nullable=True),
         sa.Column("sealed", sa.LargeBinary(), nullable=True),
         sa.Column("expires_at", UtcDateTime(), nullable=True),
         sa.Column("dead", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("organization_id", "hris_profile_id", name=op.f("pk_worker_tokens")),
+        sa.PrimaryKeyConstraint("hris_profile_id", name=op.f("pk_worker_tokens")),
     )
+    with op.batch_alter_table("worker_tokens", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_worker_tokens_expires_at",
+            ["expires_at"],
+            unique=False,
+            postgresql_where=sa.text("sealed IS NOT NULL"),
+            sqlite_where=sa.text("sealed IS NOT NULL"),
+        )
+
     op.create_table(
         "attempts",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -186,6 +197,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
         sa.UniqueConstraint("run_id", "fence", name=op.f("uq_attempts_run_id_fence")),
     )
+    with op.batch_alter_table("attempts", schema=None) as batch_op:
+        batch_op.create_index("ix_attempts_started_at", ["started_at"], unique=False)
+
     op.create_table(
         "notifications",
         sa.Column("message_id", sa.String(length=64), nullable=False),
