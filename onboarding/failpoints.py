@@ -31,6 +31,8 @@ STEP_POINTS: Final = (
 POINTS: Final = frozenset(
     [f"{step}.{point}" for step in STEPS for point in STEP_POINTS]
     + [
+        "store.committing",  # any write of ours: all is said, nothing is committed
+        "store.committed",
         "issue_token.intending",  # before the issue number is committed
         "issue_token.intended",
         "publish.before",  # any message of ours: the next link, a retry, a nudge, an outgoing event

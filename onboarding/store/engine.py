@@ -11,6 +11,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from onboarding.failpoints import fail_point
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,7 +48,15 @@ class Store:
 
         Raises StoreUnavailable when the store stays away for longer than the patience.
         """
-        return self._run(work, self.engine)
+
+        def committing(db: Connection) -> T:
+            result = work(db)
+            fail_point("store.committing")
+            return result
+
+        written = self._run(committing, self.engine)
+        fail_point("store.committed")
+        return written
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction that takes no write lock."""
