@@ -209,7 +209,19 @@ class _Body(httpx.SyncByteStream):
         return self._answer.iter_stream()
 
     def close(self) -> None:
+        """End the connection where something came behind the answer: it would be taken for the next one's."""
+        if _has_more(self._answer):
+            self._answer.extensions["network_stream"].close()
         self._answer.close()
+
+
+def _has_more(answer: httpcore.Response) -> bool:
+    """Whether bytes came in that are no part of the answer. httpcore keeps them, and tells nobody in public."""
+    try:
+        unread: bytes = answer.stream._stream._connection._h11_state.trailing_data[0]  # type: ignore[union-attr]  # noqa: SLF001
+    except AttributeError:  # another httpcore: a connection that cannot be looked into serves one call
+        return True
+    return bool(unread)
 
 
 def _read(answer: httpx.Response, max_bytes: int) -> bytes:

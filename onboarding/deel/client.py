@@ -106,9 +106,15 @@ class Deel:
         self._session_field = session_field
 
     def contract(self, contract_id: str) -> Contract:
-        """GET /contracts/{contract_id}. A 404 is TryLater: a new contract can be invisible for a moment."""
+        """GET /contracts/{contract_id}. A 404 is TryLater: a new contract can be invisible for a moment.
+
+        So is another contract than the one that was asked for: its worker would get this one's token.
+        """
         path = f"/contracts/{_in_path(contract_id)}"
-        return answers.contract_of(self._call("GET", path, not_found=Reason.CONTRACT_NOT_FOUND))
+        found = answers.contract_of(self._call("GET", path, not_found=Reason.CONTRACT_NOT_FOUND))
+        if found.id != contract_id:
+            raise TryLater(Reason.DEEL_UNAVAILABLE, found.receipt.status, found.receipt.request_id)
+        return found
 
     def contracts(
         self, *, types: Sequence[str] = (), statuses: Sequence[str] = (), cursor: str | None = None

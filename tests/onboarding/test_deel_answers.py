@@ -14,7 +14,7 @@ from onboarding.deel import (
     TokenRejected,
     TryLater,
 )
-from onboarding.runs import Facts
+from onboarding.runs import Facts, Reason
 from onboarding.transport import Http
 from tests.onboarding.deel_wire import (
     CONTRACT,
@@ -54,6 +54,15 @@ def test_a_contract_is_its_facts(wire):
         "a_status_of_tomorrow",
         "req-2",
     )
+
+
+def test_another_contract_than_the_one_asked_for_is_no_answer(wire):
+    """Whoever's answer it is: this run must not get that worker's facts."""
+    wire.says(ok({"data": CONTRACT}))
+    with pytest.raises(TryLater) as caught:
+        wire.deel.contract("mp4y66k")
+
+    assert (caught.value.reason, caught.value.status) == (Reason.DEEL_UNAVAILABLE, 200)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,32 @@ def test_calls_share_a_connection(client):
     assert [asked.connection for asked in server.asked] == [1, 1, 1]
 
 
+def kept(status: int, body: bytes, behind: bytes = b"") -> bytes:
+    """An answer that keeps its connection, and what comes behind it."""
+    return b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n" % (status, len(body)) + body + behind
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(kept(204, b"{}"), id="a body where there is none"),
+        pytest.param(kept(200, b"first", kept(200, b"somebody else's")), id="another answer"),
+        pytest.param(kept(200, b"first", b"\n"), id="a length that is too short"),
+    ],
+)
+def test_what_comes_behind_an_answer_is_nobodys(client, first):
+    """The next call never reads it as its own answer: it gets a connection of its own."""
+    answers = [first, kept(200, b"second"), kept(200, b"third")]
+    with RawServer(lambda _: answers.pop(0), keep_alive=True) as server:
+        statuses = [ask(client, server.url).status]
+        bodies = [ask(client, server.url).body for _ in range(2)]
+        client.close()
+
+    assert statuses[0] in (200, 204)
+    assert bodies == [b"second", b"third"]
+    assert [asked.connection for asked in server.asked] == [1, 2, 2]
+
+
 def test_no_redirect_is_followed(client):
     """The organisation's token goes nowhere that an answer names."""
     with RawServer(lambda asked: http(302, location=f"http://{asked.headers['host']}/elsewhere")) as server:
