@@ -21,7 +21,8 @@ from onboarding.store import budgets
 from onboarding.store.engine import Store
 
 SLACK_S: Final = 0.05
-"""Added to the window: calls do not take equally long from their start here to their arrival at Deel."""
+"""Added to the window: calls do not take equally long from their start here to their arrival at Deel. A call that
+takes longer than this to get on its way has lost its slot."""
 LONGEST_WAIT_S: Final = 20.0
 """A step that would wait longer is tried later, so that it does not outlive its lease."""
 MAX_OVERSLEPT: Final = 5
@@ -42,8 +43,11 @@ class Budget:
         self._store = store
         self._pace = budgets.Pace(slots, slots / rate + SLACK_S, LONGEST_WAIT_S)
 
-    def take(self) -> None:
+    def take(self) -> float:
         """Wait for a slot, at most 20 s, and no longer than the step has left. To be called before every request.
+
+        Returns the moment, on the monotonic clock, by which the request has to be on its way: another slot is
+        to be taken after that.
 
         Raises TryLater (`rate_limited`) when none comes free by then, StoreUnavailable when the store is away.
         """
@@ -54,7 +58,7 @@ class Budget:
                 raise TryLater(Reason.RATE_LIMITED, after_s=slot.wait_s)
             time.sleep(max(0.0, slot.begins_at - time.monotonic()))
             if time.monotonic() - slot.begins_at < SLACK_S:
-                return  # later than that, the slot's time has passed: another call may start with ours
+                return slot.begins_at + SLACK_S  # later, its time has passed: another call may start with ours
         raise TryLater(Reason.RATE_LIMITED)
 
     def hold(self, seconds: float) -> None:

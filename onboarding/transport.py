@@ -18,15 +18,20 @@ from onboarding.targets import TargetRefused, refuse_address, refuse_form
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["CheckedTarget", "Http", "NoReply", "Reply", "TargetRefused", "check_target", "post_to_target"]
 
 MAX_TARGET_BYTES: Final = 64 << 10
+MAX_CONNECTIONS: Final = 100  # no process has more calls under way: 5 a second, 20 s each at most
+KEEP_S: Final = 60.0  # an idle connection; a new one costs a second slot of the budget where it takes long
 
 # Both log URLs or headers below WARNING, and a URL can hold an e-mail address or a target's secret path.
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+Kind = Literal["connect", "busy", "timeout", "cut", "too_large"]
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,13 @@ class Reply:
 
 
 class NoReply(Exception):  # noqa: N818 - a fact about the other side
-    """No usable answer: what the other side did with the request is unknown, unless kind is `connect`.
+    """No usable answer: what the other side did with the request is unknown, unless nothing was sent.
 
-    `connect`: nothing was sent. `timeout`, `cut`: the answer did not come, or not whole. `too_large`.
+    `connect`, `busy` (no connection came free): nothing was sent. `timeout`, `cut`: the answer did not come,
+    or not whole. `too_large`.
     """
 
-    def __init__(self, kind: Literal["connect", "timeout", "cut", "too_large"], host: str, detail: str = "") -> None:
+    def __init__(self, kind: Kind, host: str, detail: str = "") -> None:
         super().__init__(kind, host, detail)
         self.kind = kind
         self.host = host
@@ -84,9 +90,23 @@ class Http:
         self._tls = httpx.create_ssl_context()
         self._pooled = self._client()
 
-    def send(self, method: str, url: str, *, headers: Mapping[str, str], content: bytes | None = None) -> Reply:
-        """One request over a pooled connection; an answer beyond `max_bytes` is no reply."""
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        content: bytes | None = None,
+        before_sent: Callable[[], None] | None = None,
+    ) -> Reply:
+        """One request over a pooled connection; an answer beyond `max_bytes` is no reply.
+
+        `before_sent` is called once there is a connection, right before the request goes out; what it raises
+        is raised here, and nothing is sent.
+        """
         request = self._request(method, url, headers, content)
+        if before_sent is not None:
+            request.extensions["trace"] = _before_headers(before_sent)
         reply = self._exchange(self._pooled, request, self._max_bytes)
         if len(reply.body) > self._max_bytes:
             raise NoReply("too_large", request.url.host)
@@ -121,7 +141,7 @@ class Http:
         except (UnicodeError, httpx.InvalidURL):
             request = None
         if request is None or request.url.scheme not in ("http", "https") or not request.url.host:
-            raise ValueError("the URL or a header is nothing that HTTP can carry")
+            raise _unsendable()
         return request
 
     def _exchange(self, client: httpx.Client, request: httpx.Request, max_bytes: int) -> Reply:
@@ -134,6 +154,8 @@ class Http:
                     answer.close()
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Reply(answer.status_code, headers, body)
+        except httpcore.LocalProtocolError:
+            failure: Exception = _unsendable()
         except _FAILURES as error:
             failure = _no_reply(error, request.url.host)
         raise failure  # out here, so that it drags along no context, nor frames that hold the request
@@ -179,7 +201,10 @@ class _Wire(httpx.BaseTransport):
 
     def __init__(self, tls: ssl.SSLContext, addresses: tuple[str, ...] | None) -> None:
         self._pool = httpcore.ConnectionPool(
-            ssl_context=tls, max_connections=16, keepalive_expiry=5.0, network_backend=Dialler(addresses)
+            ssl_context=tls,
+            max_connections=MAX_CONNECTIONS,
+            keepalive_expiry=KEEP_S,
+            network_backend=Dialler(addresses),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -224,6 +249,20 @@ def _has_more(answer: httpcore.Response) -> bool:
     return bool(unread)
 
 
+def _before_headers(act: Callable[[], None]) -> Callable[[str, object], None]:
+    """As httpcore's `trace` extension, which names each thing that it begins."""
+
+    def trace(name: str, _info: object) -> None:
+        if name == "http11.send_request_headers.started":
+            act()
+
+    return trace
+
+
+def _unsendable() -> ValueError:
+    return ValueError("the URL or a header is nothing that HTTP can carry")
+
+
 def _read(answer: httpx.Response, max_bytes: int) -> bytes:
     """The body as it came; more than `max_bytes` long where there is more of it than that."""
     body = bytearray()
@@ -244,7 +283,9 @@ _FAILURES: Final = (
 
 def _no_reply(error: Exception, host: str) -> NoReply:
     match error:
-        case httpcore.ConnectError() | httpcore.ConnectTimeout() | httpcore.PoolTimeout():
+        case httpcore.PoolTimeout():
+            return NoReply("busy", host)
+        case httpcore.ConnectError() | httpcore.ConnectTimeout():
             cause = error.args[0] if error.args else None  # httpcore drops __cause__ on the way
             detail = getattr(cause, "verify_message", None) or getattr(cause, "strerror", None) or ""
             return NoReply("connect", host, detail)

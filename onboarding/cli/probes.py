@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,9 +50,10 @@ class OwnPace:
     def __init__(self, rate: float) -> None:
         self._gap_s = 1.0 / rate
 
-    def take(self) -> None:
-        """Wait as long as one request takes of the budget."""
+    def take(self) -> float:
+        """Wait as long as one request takes of the budget; the next is behind this one, however late it goes."""
         time.sleep(self._gap_s)
+        return math.inf
 
     def hold(self, seconds: float) -> None:
         """Wait at once."""

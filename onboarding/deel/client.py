@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode, urlsplit
@@ -34,8 +35,8 @@ KEYS: Final = UUID("6f1f6a35-7a0e-5c0c-9a7f-0d5b6c1f2e84")  # never to change: a
 class Budget(Protocol):
     """The requests that Deel allows. `take` waits for one, or raises TryLater; `hold` stops all for a while."""
 
-    def take(self) -> None:
-        """One request, of whichever token."""
+    def take(self) -> float:
+        """One request, of whichever token, that has to be on its way by the moment returned (monotonic)."""
 
     def hold(self, seconds: float) -> None:
         """Deel answered 429."""
@@ -245,10 +246,17 @@ class Deel:
             **({"idempotency-key": key} if key else {}),
             **self._version,
         }
-        self._budget.take()
+        sent_by = self._budget.take()
+
+        def before_sent() -> None:  # name, connection and handshake may have outlasted the slot: Deel counts arrivals
+            if time.monotonic() > sent_by:
+                self._budget.take()
+
         failure: DeelFailure
         try:
-            reply = self._http.send(method, self._url + path, headers=headers, content=content)
+            reply = self._http.send(method, self._url + path, headers=headers, content=content, before_sent=before_sent)
+        except TryLater as spent:
+            failure = spent.with_traceback(None)  # its frames hold the request
         except NoReply:
             failure = TryLater(Reason.DEEL_UNAVAILABLE)
         except ValueError:

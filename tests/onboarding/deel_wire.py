@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 
 from pydantic import SecretStr
@@ -26,8 +27,9 @@ class CountingBudget:
     def __init__(self) -> None:
         self.log: list[object] = []
 
-    def take(self) -> None:
+    def take(self) -> float:
         self.log.append("take")
+        return math.inf
 
     def hold(self, seconds: float) -> None:
         self.log.append(seconds)

@@ -40,7 +40,7 @@ class RawServer:
     def __init__(self, answer: Answer, *, tls: ssl.SSLContext | None = None, keep_alive: bool = False) -> None:
         self.answer = answer
         self.asked: list[Asked] = []
-        self._tls, self._keep_alive = tls, keep_alive
+        self._tls, self.keep_alive = tls, keep_alive
         self._connections = 0
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
@@ -92,7 +92,7 @@ class RawServer:
                     connection.sendall(piece)
                     if self._stopping.is_set():
                         return
-                if not self._keep_alive:
+                if not self.keep_alive:
                     return
 
 

@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,13 +16,16 @@ from sqlalchemy import update
 
 from onboarding.budget import SLACK_S, Budget, fingerprint_of
 from onboarding.deel import Deel, SessionFieldInMemory, TryLater
-from onboarding.dialling import within
+from onboarding.dialling import Dialler, within
 from onboarding.simulator import Simulator
 from onboarding.store import budgets
 from onboarding.store.budgets import Pace
 from onboarding.store.engine import Store
 from onboarding.store.tables import budgets as table
 from onboarding.transport import Http
+
+if TYPE_CHECKING:
+    from httpcore import NetworkStream
 
 TOKEN = SecretStr("org-token")
 JITTER_S = 0.03  # between the reading of the database's clock and of ours
@@ -153,3 +157,34 @@ def test_four_processes_on_one_budget_are_never_refused(store_url: str):
         assert simulator.ledger.refused() == 0
         assert simulator.ledger.worst_second() <= 5
     assert SLACK_S < 0.1
+
+
+def test_connections_that_take_long_do_not_come_together(sqlite_url: str, monkeypatch: pytest.MonkeyPatch):
+    """Deel counts arrivals: a slot is no use any more to a call that needed its time to connect."""
+    connect = Dialler.connect_tcp
+
+    def slowly(dialler: Dialler, *args: Any, **kwargs: Any) -> NetworkStream:
+        stream = connect(dialler, *args, **kwargs)
+        time.sleep(0.2)
+        return stream
+
+    monkeypatch.setattr(Dialler, "connect_tcp", slowly)
+    store, http = Store(sqlite_url), Http()
+    with Simulator(rate=5) as simulator:
+        token = SecretStr(simulator.org_token)
+        budget = Budget(store, token, rate=5)
+        deel = Deel(http, base_url=simulator.url, token=token, budget=budget, session_field=SessionFieldInMemory())
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(lambda _: deel.whoami(), range(12)))
+        assert (simulator.ledger.count(), simulator.ledger.refused()) == (12, 0)
+        assert simulator.ledger.worst_second() <= 5
+    http.close()
+    store.close()
+
+
+def test_a_hold_of_the_budget_stops_the_next_call(store: Store):
+    """After a 429 the budget itself waits, in whichever process."""
+    Budget(store, TOKEN, rate=5).hold(0.6)
+    began = time.monotonic()
+    Budget(store, TOKEN, rate=5).take()
+    assert 0.5 < time.monotonic() - began < 2

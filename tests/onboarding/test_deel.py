@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import traceback
 import uuid
 from urllib.parse import urlsplit
 
@@ -22,6 +24,7 @@ from onboarding.deel import (
     session_key,
     worker_key,
 )
+from onboarding.dialling import Dialler
 from onboarding.runs import Facts, Reason
 from onboarding.simulator import Simulator
 from onboarding.transport import Http
@@ -170,6 +173,62 @@ def test_different_things_have_different_keys(things):
 
     assert len(keys) == expected
     assert all(len(key) <= 64 for key in keys)
+
+
+# the budget
+
+
+class Slots(CountingBudget):
+    """Slots that are over in an instant; `spent`: there is none left after the first."""
+
+    def __init__(self, *, spent: bool = False) -> None:
+        super().__init__()
+        self.spent = spent
+
+    def take(self) -> float:
+        super().take()
+        if self.spent and len(self.log) > 1:
+            raise TryLater(Reason.RATE_LIMITED)
+        return time.monotonic() + 0.05
+
+
+@pytest.fixture
+def slow_to_connect(monkeypatch):
+    connect = Dialler.connect_tcp
+
+    def slowly(dialler, *args, **kwargs):
+        time.sleep(0.1)
+        return connect(dialler, *args, **kwargs)
+
+    monkeypatch.setattr(Dialler, "connect_tcp", slowly)
+
+
+@pytest.mark.usefixtures("slow_to_connect")
+def test_a_slot_that_passed_while_connecting_is_replaced(wire):
+    """A call that had to connect takes another slot before it is sent; one that finds a connection does not."""
+    wire.server.keep_alive = True
+    wire.budget = Slots()
+    wire.says(ok(ANSWERS["contract"], connection="keep-alive"))
+    deel = wire.client()
+    for taken in (2, 3):
+        deel.contract("mp4y66j")
+        assert wire.budget.log == ["take"] * taken
+
+    assert len(wire.asked) == 2
+
+
+@pytest.mark.usefixtures("slow_to_connect")
+def test_a_call_whose_second_slot_does_not_come_is_not_sent(wire):
+    """It is tried later, and nothing of the request hangs on the failure."""
+    wire.budget = Slots(spent=True)
+    wire.says(ok(ANSWERS["contract"]))
+    with pytest.raises(TryLater) as caught:
+        wire.client().contract("mp4y66j")
+
+    frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert (caught.value.reason, wire.asked) == (Reason.RATE_LIMITED, [])
+    assert caught.value.__context__ is None
+    assert "handle_request" not in frames
 
 
 # the field of a session

@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpcore
 import pytest
@@ -20,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from onboarding import transport
 from onboarding.dialling import Dialler, within
 from onboarding.transport import CheckedTarget, Http, NoReply, Reply, TargetRefused, check_target, post_to_target
 from tests.onboarding.raw_server import RawServer, http
@@ -96,6 +98,42 @@ def test_calls_share_a_connection(client):
         client.close()
 
     assert [asked.connection for asked in server.asked] == [1, 1, 1]
+
+
+def test_an_idle_connection_is_not_kept_for_ever(monkeypatch):
+    """Behind a NAT that forgot it, a request on it would wait for nothing."""
+    monkeypatch.setattr(transport, "KEEP_S", 0.05)
+    client = Http()
+    with RawServer(lambda _: http(200, connection="keep-alive"), keep_alive=True) as server:
+        for _ in range(2):
+            ask(client, server.url)
+            time.sleep(0.1)
+        client.close()
+
+    assert [asked.connection for asked in server.asked] == [1, 2]
+
+
+def test_who_finds_every_connection_taken_is_told_so(monkeypatch):
+    """Nothing was sent, and the other side is not to blame."""
+    monkeypatch.setattr(transport, "MAX_CONNECTIONS", 1)
+    client = Http(connect_s=0.2)
+    released, began = threading.Event(), threading.Event()
+
+    def slow(_asked):
+        began.set()
+        released.wait(5)
+        return http(200)
+
+    with RawServer(slow) as server, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, client, server.url)
+        began.wait(5)
+        with pytest.raises(NoReply) as caught:
+            ask(client, server.url)
+        released.set()
+        assert first.result().status == 200
+        client.close()
+
+    assert (caught.value.kind, len(server.asked)) == ("busy", 1)
 
 
 def kept(status: int, body: bytes, behind: bytes = b"") -> bytes:
@@ -318,13 +356,17 @@ def test_a_failure_drags_no_secret_along(client):
         ("/relative", "x"),
         ("http://h/" + "a" * 70_000, "x"),
         ("http://h/", "\xe9" + SECRET),
+        ("http://127.0.0.1:{port}/", f"a\r\nx: {SECRET}"),
+        ("http://127.0.0.1:{port}/", f"{SECRET}\0"),
+        ("http://127.0.0.1:{port}/", f" {SECRET}"),
     ],
 )
 def test_what_is_no_request_is_a_value_error_that_quotes_nothing(client, url, header):
     """A URL or a header that HTTP cannot carry is the caller's fault; its text does not repeat it."""
-    with pytest.raises(ValueError) as caught:
-        ask(client, url, authorization=header)
+    with RawServer(lambda _: http(200)) as server, pytest.raises(ValueError) as caught:
+        ask(client, url.format(port=server.port), authorization=header)
 
+    assert server.asked == []
     assert SECRET not in f"{caught.value!r} {caught.value.__context__!r}"
 
 

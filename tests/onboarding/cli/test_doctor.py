@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -205,9 +206,10 @@ def test_the_store_goes_away_between_two_calls(healthy: Desk, monkeypatch: pytes
     """The budget is taken there: that call's check says so, what follows is not checked."""
     taken = iter([True])
 
-    def take(_budget: Budget) -> None:
+    def take(_budget: Budget) -> float:
         if not next(taken, False):
             raise StoreUnavailable("OperationalError 57P01")
+        return math.inf
 
     monkeypatch.setattr(Budget, "take", take)
     found = findings(healthy, 1)
