@@ -27,6 +27,7 @@ from pydantic import (
     field_validator,
 )
 
+from onboarding.targets import deel_root
 from onboarding.vault import Keyring
 
 PREFIX: Final = "ONBOARDING_"
@@ -64,12 +65,6 @@ def _url(text: str, *schemes: str) -> SplitResult:
 
 def _target(text: str) -> None:
     _url(text, "https", "http")
-
-
-def _deel_url(text: str) -> str:
-    parts = _url(text, "https", "http")
-    _true(not (parts.username or parts.query or parts.fragment))
-    return text.rstrip("/")
 
 
 def _database_url(url: SecretStr) -> SecretStr:
@@ -136,14 +131,15 @@ class Settings(BaseModel):
         description="an amqp:// or amqps:// URL, or memory:// for everything in one process",
         examples=["amqp://user:password@host:5672/vhost"],
     )
-    deel_url: Annotated[str, AfterValidator(_deel_url)] = Field(
+    deel_url: Annotated[str, AfterValidator(deel_root)] = Field(
         "https://api.letsdeel.com/rest/v2",
-        description="the root of Deel's API: an http(s) URL without user, query or fragment",
+        description="the root of Deel's API: an https URL that ends in /rest or /rest/v2",
         examples=["https://api.letsdeel.com/rest/v2"],
     )
     deel_token: Annotated[SecretStr, _checked(_header_safe)] | None = Field(
         None,
-        description="the organisation's API token: printable ASCII, without the word Bearer",
+        description="the organisation's API token, with contracts:read, people:write and admin:worker: "
+        "printable ASCII, without the word Bearer",
         examples=["the token that Deel showed once"],
     )
     deel_rate: Positive = Field(

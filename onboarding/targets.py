@@ -1,10 +1,14 @@
-"""Where a notification may not go. Pure: it judges addresses, it neither resolves nor connects."""
+"""Where a notification may not go, and what Deel's URL looks like.
+
+Pure: it judges URLs and addresses, it neither resolves nor connects.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -28,6 +32,33 @@ NEVER: Final = tuple(
 )
 GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def deel_root(url: str) -> str:
+    """Deel's base URL without a slash at its end. Raises ValueError for what is none; its text quotes nothing.
+
+    Plain http is for a Deel on this machine only: the organisation's token travels with every request.
+    """
+    root = url.rstrip("/")
+    try:
+        parts = urlsplit(root)
+        host = parts.hostname if parts.port != 0 else None
+    except ValueError:  # its text quotes what should have been a port
+        parts, host = urlsplit(""), None
+    if not host or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("Deel's URL takes a host, and neither user, query nor fragment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_here(host)):
+        raise ValueError("Deel's URL begins with https://")
+    if not root.endswith(("/rest", "/rest/v2")):
+        raise ValueError("Deel's URL ends in /rest or /rest/v2")
+    return root
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def refuse_form(scheme: str, host: str, port: int, *, has_user: bool, allow_private: bool) -> None:

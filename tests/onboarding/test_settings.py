@@ -37,7 +37,7 @@ GOOD = {
 BAD = {
     "DATABASE_URL": [f"mysql://{CANARY}", "sqlite://", "sqlite:///:memory:", "postgresql://[" + CANARY],
     "BROKER_URL": [f"redis://{CANARY}", f"amqp://u:{CANARY}@h:99999/", "amqp://a;http://b", "memory"],
-    "DEEL_URL": [f"https://u:{CANARY}@h/", f"ftp://{CANARY}", f"https://h/?a={CANARY}"],
+    "DEEL_URL": [f"https://u:{CANARY}@h/", f"ftp://{CANARY}", f"https://h/?a={CANARY}", f"http://{CANARY}/rest/v2"],
     "DEEL_TOKEN": [f"Bearer {CANARY}", f"{CANARY}\u20ac"],
     "DEEL_RATE": ["0", "-1", CANARY, "inf", "nan"],
     "DEEL_SESSION_FIELD": [CANARY],

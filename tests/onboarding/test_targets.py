@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onboarding.targets import TargetRefused, refuse_address, refuse_form
+from onboarding.targets import TargetRefused, deel_root, refuse_address, refuse_form
 
 PRIVATE = [
     *("127.0.0.1", "127.255.255.254", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "198.18.0.1"),
@@ -22,6 +22,40 @@ NEVER = [
     *("224.0.0.1", "239.1.1.1", "ff02::1", "240.0.0.1", "255.255.255.255"),
 ]
 PUBLIC = ["93.184.216.34", "1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "https://api.letsdeel.com/rest/v2",
+            "https://api.letsdeel.com/rest",
+            "https://proxy.example:8443/deel/rest/v2",
+        ),
+        *("http://127.0.0.1:8080/rest/v2", "http://[::1]:8080/rest", "http://localhost/rest/v2"),
+    ],
+)
+def test_deel_has_a_root(url):
+    """https, or this machine; with the version in the path or without; a slash at the end does not matter."""
+    assert deel_root(url) == deel_root(url + "/") == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://api.letsdeel.com/rest/v2", "http://10.0.0.1/rest/v2", "http://localhost.example/rest"),
+        *("https://api.letsdeel.com", "https://api.letsdeel.com/v2", "https://api.letsdeel.com/rest/v3"),
+        *("https://api.letsdeel.com/restless", "https:///rest/v2", "https://h:canary/rest", "https://[canary/rest"),
+        *("https://h:0/rest", "https://u:canary@h/rest", "https://h/rest?a=canary/rest", "https://h/#canary/rest"),
+        *("ftp://h/rest", "h/rest", ""),
+    ],
+)
+def test_what_is_no_root_of_deels_is_refused(url):
+    """Every call would answer 404, or carry the token in the clear; the text quotes nothing."""
+    with pytest.raises(ValueError, match="Deel's URL") as caught:
+        deel_root(url)
+
+    assert "canary" not in f"{caught.value!r} {caught.value}"
 
 
 @pytest.mark.parametrize("address", PUBLIC)
