@@ -214,12 +214,14 @@ def _session(claim: Claim, world: World, profile: str, key: str, *, replaces: bo
 
 
 def _learn_home(run: Run, world: World) -> None:
-    """The event named no organisation: it belongs to that of the token, which is asked of Deel once."""
+    """The event named no organisation: it belongs to that of the token, which is asked of Deel once.
+
+    A token that may not know its own changes nothing: the run goes on under the placeholder.
+    """
     known = world.store.read(lambda db: organizations.learnt(db, world.fingerprint))
-    home = known.organization_id if known else None
-    if home is None:
-        home = call(run, world.deel.organization_id)
-    world.store.write(lambda db: organizations.learn_home(db, world.fingerprint, HOME, home))
+    home = (known.organization_id if known else None) or call(run, world.deel.organization_id)
+    if home is not None:
+        world.store.write(lambda db: organizations.learn_home(db, world.fingerprint, HOME, home))
 
 
 def _profile(run: Run) -> str:

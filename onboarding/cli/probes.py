@@ -16,7 +16,8 @@ from pydantic import SecretStr
 
 from onboarding.budget import Budget
 from onboarding.deel import Budget as AnyBudget
-from onboarding.deel import Deel, DeelFailure, PauseOrganisation, SessionFieldInMemory
+from onboarding.deel import Deel, DeelFailure, ParkRun, PauseOrganisation, SessionFieldInMemory
+from onboarding.runs import Reason
 from onboarding.settings import Settings
 from onboarding.store.engine import Store
 from onboarding.transport import Http
@@ -27,7 +28,6 @@ Source: Deel's API, HTTP statuses."""
 SCOPES: Final = ("contracts:read", "people:write", "admin:worker")
 CHECKS: Final = ("deel", *(f"scope {scope}" for scope in SCOPES), "organisation")
 NOT_CHECKED: Final = "not checked"
-_IT_IS_THERE: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
 _HINTS: Final = {
     "admin:worker": "Deel keeps admin:worker off by default: your contact there enables it for the organisation.",
     "organizations:read": "Add organizations:read, or let every HRIS event name its organization_id.",
@@ -113,8 +113,19 @@ def _failure_of(call: Callable[[], object]) -> DeelFailure | None:
     return None
 
 
+def _there(failure: DeelFailure | None) -> bool:
+    """Deel looked for the id, so the token may."""
+    if isinstance(failure, ParkRun):
+        return failure.status == HTTPStatus.BAD_REQUEST
+    return failure is None or failure.reason is Reason.CONTRACT_NOT_FOUND
+
+
+def _forbidden(failure: DeelFailure | None) -> bool:
+    return isinstance(failure, ParkRun | PauseOrganisation) and failure.status == HTTPStatus.FORBIDDEN
+
+
 def _let_in(failure: DeelFailure | None) -> bool:
-    return failure is None or failure.status in (*_IT_IS_THERE, HTTPStatus.FORBIDDEN)
+    return _there(failure) or _forbidden(failure)
 
 
 def _reached(failure: DeelFailure | None, host: str) -> Finding:
@@ -122,14 +133,17 @@ def _reached(failure: DeelFailure | None, host: str) -> Finding:
         return Finding(CHECKS[0], ok=True, detail=f"{host} answers and takes the token")
     if failure.status is None:
         return Finding(CHECKS[0], ok=False, detail=f"{host} does not answer", hint="Check ONBOARDING_DEEL_URL.")
+    if isinstance(failure, ParkRun) and failure.status == HTTPStatus.NOT_FOUND:
+        hint = "Check the path of ONBOARDING_DEEL_URL."
+        return Finding(CHECKS[0], ok=False, detail=f"{host} does not know the path", hint=hint)
     return Finding(CHECKS[0], ok=False, detail=f"{host}: {failure}", hint=failure.reason.advice)
 
 
 def _scope(scope: str, failure: DeelFailure | None) -> Finding:
     check = f"scope {scope}"
-    if failure is None or failure.status in _IT_IS_THERE:
+    if failure is None or _there(failure):
         return Finding(check, ok=True, detail="there")
-    if failure.status == HTTPStatus.FORBIDDEN:
+    if _forbidden(failure):
         named = failure.scope if isinstance(failure, PauseOrganisation) else None
         detail = "missing" if named in (None, scope) else f"refused: Deel wants {named}"
         hint = _HINTS.get(scope, f"Add {scope} to the token in Deel.")
@@ -138,12 +152,12 @@ def _scope(scope: str, failure: DeelFailure | None) -> Finding:
 
 
 def _organization(deel: Deel) -> Finding:
-    """Events that name no organisation belong to the token's: it has to be asked once."""
+    """Events that name no organisation belong to the token's; nothing else needs its id."""
     check = CHECKS[-1]
     try:
-        return Finding(check, ok=True, detail=deel.organization_id())
+        found = deel.organization_id()
     except DeelFailure as failure:
-        detail, hint = f"not known: {failure}", failure.reason.advice
-        if failure.status == HTTPStatus.FORBIDDEN:
-            detail, hint = "the token may not ask for its own", _HINTS["organizations:read"]
-        return Finding(check, ok=False, detail=detail, hint=hint)
+        return Finding(check, ok=False, detail=f"not known: {failure}", hint=failure.reason.advice)
+    if found is None:
+        return Finding(check, ok=True, detail="the token may not ask for its own", hint=_HINTS["organizations:read"])
+    return Finding(check, ok=True, detail=found)

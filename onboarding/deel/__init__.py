@@ -3,9 +3,9 @@
 Every call answers with a typed value or raises one of three failures; nothing else leaves the client:
 
     DeelFailure              reason, status, request_id (Deel's)
-    ├── TryLater             the run waits: 429, 5xx, 408, 425, no reply, a 2xx that cannot be read, and the
-    │                        404 of a contract or profile that may only not be visible yet
-    ├── ParkRun              an engineer decides: 400, 403 about one run, every other 3xx and 4xx
+    ├── TryLater             the run waits: 429, 5xx, 408, 425, no reply, a 2xx that cannot be read, whatever a
+    │                        gateway says in Deel's place, and the 404 of what may only not be visible yet
+    ├── ParkRun              an engineer decides: Deel's own 400, 403 about one run, every other 4xx
     └── PauseOrganisation    every run of it waits: 401 on the organisation's token, 403 that names a scope
 
 No failure and no repr holds a token, an e-mail address, a URL or a body.
@@ -22,15 +22,10 @@ from onboarding.deel.answers import (
     Session,
     TokenRejected,
 )
-from onboarding.deel.client import (
-    Budget,
-    Deel,
-    SessionField,
-    SessionFieldInMemory,
-    session_key,
-    worker_key,
-)
+from onboarding.deel.client import Deel
 from onboarding.deel.failures import DeelFailure, ParkRun, PauseOrganisation, TryLater
+from onboarding.deel.given import Budget, SessionField, SessionFieldInMemory
+from onboarding.deel.keys import session_key, worker_key
 
 __all__ = [
     "Budget",

@@ -4,80 +4,49 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
-from uuid import UUID, uuid4, uuid5
+from uuid import uuid4
+
+import structlog
 
 from onboarding.deel import answers, wire
 from onboarding.deel.answers import Identity, TokenRejected, receipt_of
-from onboarding.deel.failures import DeelFailure, ParkRun, TryLater, error_texts, failure_of, field_names, retry_after_s
+from onboarding.deel.failures import (
+    DeelFailure,
+    ParkRun,
+    PauseOrganisation,
+    TryLater,
+    error_texts,
+    failure_of,
+    field_names,
+    is_deels,
+    is_unknown_path,
+    retry_after_s,
+)
+from onboarding.deel.given import SESSION_FIELDS, Budget, SessionField
+from onboarding.deel.keys import field_key
 from onboarding.runs import Reason
+from onboarding.targets import deel_root
 from onboarding.transport import NoReply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pydantic import SecretStr
 
     from onboarding.deel.answers import Contract, ContractPage, PeoplePage, Profile, Receipt, Session
     from onboarding.transport import Http, Reply
 
+log = structlog.get_logger(__name__)
+
 API_VERSION: Final = "2026-01-01"
 MAX_PER_PAGE: Final = 99  # Source: Deel's pagination page
 PEOPLE_PER_PAGE: Final = 50  # a person is long, and a page has to stay below the transport's cap
 WINDOW_S: Final = 1.0  # Deel counts requests in a rolling second. Source: Deel's rate limits page
 LONGEST_HOLD_S: Final = 10.0
-SESSION_FIELDS: Final = ("hris_profile_id", "profile_id")
-KEYS: Final = UUID("6f1f6a35-7a0e-5c0c-9a7f-0d5b6c1f2e84")  # never to change: a new one would double tokens
-
-
-class Budget(Protocol):
-    """The requests that Deel allows. `take` waits for one, or raises TryLater; `hold` stops all for a while."""
-
-    def take(self) -> float:
-        """One request, of whichever token, that has to be on its way by the moment returned (monotonic)."""
-
-    def hold(self, seconds: float) -> None:
-        """Deel answered 429."""
-
-
-class SessionField(Protocol):
-    """Which field of POST /workers/session takes the profile: Deel's own pages name two."""
-
-    def get(self) -> str:
-        """`hris_profile_id` or `profile_id`."""
-
-    def remember(self, field: str) -> None:
-        """Deel took this one."""
-
-
-class SessionFieldInMemory:
-    """For one process: `doctor` and tests."""
-
-    def __init__(self, field: str = SESSION_FIELDS[0]) -> None:
-        self._field = field
-
-    def get(self) -> str:
-        """As last remembered."""
-        return self._field
-
-    def remember(self, field: str) -> None:
-        """Until the process ends."""
-        self._field = field
-
-
-def worker_key(organization_id: str, contract_id: str) -> str:
-    """The Idempotency-Key of the worker of a contract: the same for ever.
-
-    At most 64 characters, as Deel asks. Source: Deel's API, idempotency page.
-    """
-    return str(uuid5(KEYS, json.dumps(["worker", organization_id, contract_id])))
-
-
-def session_key(run_id: str, issue_number: int) -> str:
-    """The Idempotency-Key of one issue of a token: a try again gets the same token, the next issue a new one."""
-    return str(uuid5(KEYS, json.dumps(["session", run_id, issue_number])))
 
 
 class Deel:
@@ -92,19 +61,15 @@ class Deel:
     def __init__(
         self, http: Http, *, base_url: str, token: SecretStr, budget: Budget, session_field: SessionField
     ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-            raise ValueError("Deel's URL has to be http(s)://host/rest/v2 or http(s)://host/rest")
-        if parts.query or parts.fragment:
-            raise ValueError("Deel's URL takes no query and no fragment")
         if not wire.sendable(token):
             raise ValueError("Deel's token holds characters that no header can carry")
         self._http = http
-        self._url = base_url.rstrip("/")
+        self._url = deel_root(base_url)
         self._version = {"x-version": API_VERSION} if self._url.endswith("/rest") else {}
         self._token = token
         self._budget = budget
         self._session_field = session_field
+        self._may_ask_organization = True
 
     def contract(self, contract_id: str) -> Contract:
         """GET /contracts/{contract_id}. A 404 is TryLater: a new contract can be invisible for a moment.
@@ -144,12 +109,13 @@ class Deel:
     def me(self, token: SecretStr) -> Identity | TokenRejected:
         """GET /people/me with a worker's token: whose it is, or that it is dead.
 
-        A 404 is TryLater: the profile of a new worker may lag behind its token.
+        A 404 is TryLater: the profile of a new worker may lag behind its token. So is a 401 that is not Deel's
+        own: a gateway's page must not make us replace a token that works.
         """
         if not wire.sendable(token):
             raise ParkRun(Reason.REQUEST_REJECTED)
         reply = self._reply("GET", "/people/me", token=token)
-        if reply.status == HTTPStatus.UNAUTHORIZED:
+        if reply.status == HTTPStatus.UNAUTHORIZED and is_deels(reply):
             return TokenRejected(receipt_of(reply))
         _refuse_failure(reply, not_found=Reason.PROFILE_NOT_FOUND, of_worker=True)
         return answers.identity_of(reply, of_worker=True)
@@ -158,21 +124,18 @@ class Deel:
         """GET /people/me with the organisation's token."""
         return answers.identity_of(self._call("GET", "/people/me"), of_worker=False)
 
-    def organization_id(self) -> str:
-        """The id of the token's organisation, as GET /organizations has it.
+    def organization_id(self) -> str | None:
+        """The id of the token's organisation, as GET /organizations has it; None where the token may not know it.
 
-        Where the token may not ask that, as GET /people/me has it: that is a number, not a uuid.
+        Where it may not ask that, as GET /people/me has it: that is a number, not a uuid. None of the scopes
+        that we need for all else opens either, so a refusal is no failure; it is not asked for a second time.
         """
-        try:
-            found = answers.first_organization_id_of(self._call("GET", "/organizations"))
-        except DeelFailure as failure:
-            if failure.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
-                raise
-            found = None
-        found = found or self.whoami().organization_id
-        if found is None:
-            raise TryLater(Reason.DEEL_UNAVAILABLE, HTTPStatus.OK)
-        return found
+        if self._may_ask_organization:
+            found = self._unless_refused(lambda: answers.first_organization_id_of(self._call("GET", "/organizations")))
+            found = found or self._unless_refused(lambda: self.whoami().organization_id)
+            self._may_ask_organization = found is not None
+            return found
+        return None
 
     def create_worker(self, contract_id: str, *, idempotency_key: str) -> Profile:
         """POST /eor/worker. Deel documents 201, its guide 200; a 404 is TryLater, as for `contract`."""
@@ -202,17 +165,23 @@ class Deel:
         return answers.session_of(reply)
 
     def delete_session(self, hris_profile_id: str) -> Receipt:
-        """DELETE /workers/{worker_id}/session: the token is dead when this returns. A 404 is done as well."""
+        """DELETE /workers/{worker_id}/session: the token is dead when this returns. Deel's 404 is done as well."""
         reply = self._reply("DELETE", f"/workers/{_in_path(hris_profile_id)}/session")
-        if reply.status != HTTPStatus.NOT_FOUND:
+        if reply.status != HTTPStatus.NOT_FOUND or is_unknown_path(reply) or not is_deels(reply):
             _refuse_failure(reply)
         return receipt_of(reply)
 
+    @staticmethod
+    def _unless_refused(ask: Callable[[], str | None]) -> str | None:
+        try:
+            return ask()
+        except (ParkRun, PauseOrganisation) as failure:
+            if failure.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+                raise
+        return None
+
     def _ask_session(self, field: str, profile: str, key: str) -> Reply:
-        # One key never travels with two bodies: what Deel does then is not documented, and a refusal of the
-        # first field while the second's lost 2xx lies cached under the same key would park a healthy run.
-        own_key = key if field == SESSION_FIELDS[0] else str(uuid5(KEYS, f"{key} {field}"))
-        return self._reply("POST", "/workers/session", body={field: profile}, key=own_key)
+        return self._reply("POST", "/workers/session", body={field: profile}, key=field_key(key, field))
 
     def _call(
         self,
@@ -236,12 +205,16 @@ class Deel:
         key: str | None = None,
         token: SecretStr | None = None,
     ) -> Reply:
-        """Deel's answer, whatever its status. Raises TryLater where there is none."""
+        """Deel's answer, whatever its status. Raises TryLater where there is none.
+
+        Where Deel names no request id, ours stands for it: the timeline and Deel's support have one to go by.
+        """
+        request_id = str(uuid4())
         content = None if body is None else json.dumps({"data": body}).encode()
         headers = {
             "authorization": f"Bearer {(token or self._token).get_secret_value()}",
             "accept": "application/json",
-            "x-request-id": str(uuid4()),
+            "x-request-id": request_id,
             **({"content-type": "application/json"} if content else {}),
             **({"idempotency-key": key} if key else {}),
             **self._version,
@@ -257,17 +230,20 @@ class Deel:
             reply = self._http.send(method, self._url + path, headers=headers, content=content, before_sent=before_sent)
         except TryLater as spent:
             failure = spent.with_traceback(None)  # its frames hold the request
-        except NoReply:
-            failure = TryLater(Reason.DEEL_UNAVAILABLE)
+        except NoReply as none:
+            log.warning("deel_no_reply", kind=none.kind, detail=none.detail, host=none.host, request_id=request_id)
+            failure = TryLater(Reason.DEEL_UNAVAILABLE, request_id=request_id)
         except ValueError:
             failure = ParkRun(Reason.REQUEST_REJECTED)
         else:
             self._heed(reply)
-            return reply
+            return replace(reply, headers={"x-request-id": request_id, **reply.headers})
         raise failure
 
     def _heed(self, reply: Reply) -> None:
-        """Hold the budget after a 429; not for long, as the one of a key in progress concerns one run only."""
+        """Tell of a wrong base URL. Hold the budget after a 429, not for long: it may be about one key in progress."""
+        if is_unknown_path(reply):
+            log.error("deel_path_unknown", host=urlsplit(self._url).netloc, check="ONBOARDING_DEEL_URL")
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             self._budget.hold(min(retry_after_s(reply.headers) or WINDOW_S, LONGEST_HOLD_S))
 

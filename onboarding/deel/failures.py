@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from codecs import BOM_UTF8
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -20,9 +21,17 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT_S: Final = 86_400.0
 
-SCOPES: Final = (
-    *("admin:worker", "worker:read", "worker:write", "people:read", "people:write"),
+SCOPES: Final = (  # where a text names several, the first is told: an organisation's token never has worker's
+    *("admin:worker", "people:read", "people:write"),
     *("contracts:read", "contracts:write", "organizations:read", "organizations:write", "forms:read"),
+    *("worker:read", "worker:write"),
+)
+_LACK: Final = r"(?:missing|lack(?:s|ing)?|require[ds]?|insufficient|not[\W_]+(?:enabled|granted))"
+_NO_SCOPE: Final = re.compile(  # "outside the scope of ..." and "Telescope Ltd" are about one contract
+    rf"""(?<![^\W_]){_LACK}(?:[\W_]+[^\W_]+){{0,3}}?[\W_]+scopes?(?![^\W_])
+    | (?<![^\W_])scopes?(?![^\W_])(?![\W_]+of\b)(?:[\W_]+[^\W_]+){{0,3}}?[\W_]+{_LACK}(?![^\W_])
+    | adminscopes  # as in the flag orgsAllowedAdminScopesEnabled""",
+    re.IGNORECASE | re.VERBOSE,
 )
 
 
@@ -76,28 +85,45 @@ def failure_of(reply: Reply, *, not_found: Reason | None, of_worker: bool = Fals
 
     `not_found`: why a 404 of this call may pass by itself; None where it will not. `of_worker`: the call
     carried a worker's token, whose lack of a right says nothing about the organisation's.
+    Only what Deel itself said parks a run: a gateway's page or a redirect to one would park every run there is.
     Retry classes: Deel's pages on HTTP statuses, rate limits and idempotency.
     """
     status, request_id, after_s = reply.status, request_id_of(reply), retry_after_s(reply.headers)
     match status:
+        # Also where a gateway says so: a pause burns no try, is told once, and ends by itself when a probe gets
+        # through. To take a rejected token for an outage would spend every run's tries on it, and tell nobody.
         case 401 if not of_worker:
             return PauseOrganisation(Reason.ORG_TOKEN_REJECTED, status, request_id)
-        case 403 if not of_worker and (texts := error_texts(reply.body)) and _names_scope(texts):
-            return PauseOrganisation(Reason.SCOPE_MISSING, status, request_id, _scope_in(texts))
-        case 404 if not_found is not None:
-            return TryLater(not_found, status, request_id, after_s)
         case 429:
             return TryLater(Reason.RATE_LIMITED, status, request_id, after_s)
         case 408 | 425:
             return TryLater(Reason.DEEL_UNAVAILABLE, status, request_id, after_s)
-        case _ if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            return ParkRun(Reason.REQUEST_REJECTED, status, request_id)
-        case _:
+        case _ if not (HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and is_deels(reply)):
             return TryLater(Reason.DEEL_UNAVAILABLE, status, request_id, after_s)
+        case 403 if not of_worker and (texts := error_texts(reply.body)) and _names_scope(texts):
+            return PauseOrganisation(Reason.SCOPE_MISSING, status, request_id, _scope_in(texts))
+        case 404 if not_found is not None and not is_unknown_path(reply):
+            return TryLater(not_found, status, request_id, after_s)
+        case _:
+            return ParkRun(Reason.REQUEST_REJECTED, status, request_id)
+
+
+def is_deels(reply: Reply) -> bool:
+    """Whether an error is Deel's own: each of its six shapes has `errors` or `error`, a gateway's page neither."""
+    return not _document(reply.body).keys().isdisjoint(("errors", "error"))
+
+
+def is_unknown_path(reply: Reply) -> bool:
+    """A 404 about the path and not about what was asked for: our base URL is wrong.
+
+    Source: Deel's guide, HTTP statuses.
+    """
+    return reply.status == HTTPStatus.NOT_FOUND and "path not found" in error_texts(reply.body)
 
 
 def request_id_of(reply: Reply) -> str | None:
-    """Deel's own id of a request: from the body of an error, else from the header. None where neither is sane.
+    """Deel's own id of a request: from the body of an error, else from the header, which may be the one that we
+    sent. None where neither is sane.
 
     Source: `request.api_req_id` in Deel's ApiErrorContainer.
     """
@@ -146,7 +172,7 @@ def _http_date(value: str) -> float | None:
 
 def _document(body: bytes) -> dict[object, object]:
     try:
-        document = from_json(body)
+        document = from_json(body.removeprefix(BOM_UTF8))
     except ValueError:  # also for what is nested too deep
         return {}
     return document if isinstance(document, dict) else {}
@@ -165,8 +191,12 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def _names_scope(texts: tuple[str, ...]) -> bool:
-    return _scope_in(texts) is not None or any("scope" in text.lower() for text in texts)
+    return _scope_in(texts) is not None or any(map(_NO_SCOPE.search, texts))
 
 
 def _scope_in(texts: tuple[str, ...]) -> str | None:
-    return next((scope for text in texts for scope in SCOPES if scope in text.lower()), None)
+    return next((scope for text in texts for scope in SCOPES if _stands_in(scope, text.lower())), None)
+
+
+def _stands_in(scope: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){scope}(?!\w)", text) is not None

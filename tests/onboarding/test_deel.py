@@ -125,8 +125,8 @@ def test_the_version_is_in_the_path_or_in_a_header(wire, base, prefix, version):
 @pytest.mark.parametrize(
     ("url", "token"),
     [
-        ("ftp://deel/rest", "t"),
-        ("deel/rest", "t"),
+        ("http://deel/rest", "t"),
+        ("https://deel/", "t"),
         ("https://user:hidden-word@deel/rest", "t"),
         ("https://deel/rest?a=hidden-word", "t"),
         ("https://deel/rest", "hidden-word\n"),

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from onboarding.deel import (
     Identity,
     ParkRun,
+    PauseOrganisation,
     TokenRejected,
     TryLater,
 )
@@ -236,11 +237,23 @@ def test_the_organisation_is_asked_elsewhere_where_the_list_is_closed(wire, firs
     assert wire.budget.log == ["take", "take"]
 
 
-def test_an_organisation_that_nothing_names_is_asked_later(wire):
-    """Neither list nor identity had it."""
-    wire.says(ok({"data": []}), ok({"email": "a@b.example"}))
+@pytest.mark.parametrize("list_", [refused(403, {"message": "Missing scope organizations:read"}), ok({"data": []})])
+@pytest.mark.parametrize(
+    "me", [refused(403, {"message": "scope people:read is missing"}), ok({"email": "a@b.example"})]
+)
+def test_an_organisation_that_the_token_may_not_know_is_none(wire, list_, me):
+    """The documented scopes open neither list nor identity: no failure, and not asked for again."""
+    wire.says(list_, me)
 
-    with pytest.raises(TryLater):
+    assert [wire.deel.organization_id() for _ in range(2)] == [None, None]
+    assert len(wire.asked) == 2
+
+
+def test_a_rejected_token_is_no_missing_organisation(wire):
+    """401 is about the token."""
+    wire.says(refused(401, {"message": "no"}))
+
+    with pytest.raises(PauseOrganisation):
         wire.deel.organization_id()
 
 

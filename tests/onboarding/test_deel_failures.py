@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from onboarding.deel import (
     DeelFailure,
@@ -51,7 +52,7 @@ def wire(http_client):
 @pytest.mark.parametrize(
     ("status", "kind", "reason"),
     [
-        (301, ParkRun, Reason.REQUEST_REJECTED),
+        (301, TryLater, Reason.DEEL_UNAVAILABLE),
         (400, ParkRun, Reason.REQUEST_REJECTED),
         (401, PauseOrganisation, Reason.ORG_TOKEN_REJECTED),
         (403, ParkRun, Reason.REQUEST_REJECTED),
@@ -78,6 +79,51 @@ def test_a_status_is_one_of_three_failures(wire, call, status, kind, reason):
     failure = caught.value
     assert (type(failure), failure.reason, failure.status, failure.request_id) == (kind, reason, status, "req-1")
     assert str(failure) == f"{reason} (HTTP {status}, request req-1)"
+
+
+PAGE = b"<html><title>Attention Required!</title>Sorry, you have been blocked</html>"
+
+
+@pytest.mark.parametrize("status", [302, 307, 400, 403, 404, 407, 413, 421])
+@pytest.mark.parametrize("body", [PAGE, b"", b"{}", b'{"message": "Forbidden"}'])
+@pytest.mark.parametrize("call", ["contract", "create_session", "delete_session", "me", "organization_id"])
+def test_what_a_gateway_says_is_tried_later(wire, call, status, body):
+    """A firewall, a balancer or a page about maintenance knows nothing of the run: it would park them all."""
+    wire.says(http(status, body, location="https://status.example/"))
+    with pytest.raises(TryLater) as caught:
+        CALLS[call](wire.deel)
+
+    assert (caught.value.reason, caught.value.status) == (Reason.DEEL_UNAVAILABLE, status)
+
+
+@pytest.mark.parametrize("body", [PAGE, b"", b'{"errors": [{"message": "no"}]}'])
+def test_a_401_pauses_whoever_says_it(wire, body):
+    """It costs a wait that a probe ends; to take it for an outage would cost every run its tries."""
+    wire.says(http(401, body))
+    with pytest.raises(PauseOrganisation) as caught:
+        wire.deel.contract("c")
+
+    assert caught.value.reason is Reason.ORG_TOKEN_REJECTED
+
+
+def test_a_gateways_401_is_no_dead_token(wire):
+    """A worker's token that works must not be replaced because of a page."""
+    wire.says(http(401, PAGE))
+    with pytest.raises(TryLater) as caught:
+        wire.deel.me(SecretStr(WORKER_TOKEN))
+
+    assert caught.value.reason is Reason.DEEL_UNAVAILABLE
+
+
+@pytest.mark.parametrize("call", ["contract", "create_worker", "create_session", "delete_session", "me", "contracts"])
+def test_a_path_that_deel_does_not_know_is_our_fault(wire, call):
+    """Neither a contract that is gone nor a token that is: the base URL is wrong, and a line says so."""
+    wire.says(http(404, b'{"errors": [{"message": "path not found"}]}'))
+    with pytest.raises(ParkRun) as caught, capture_logs() as lines:
+        CALLS[call](wire.deel)
+
+    assert (caught.value.reason, caught.value.status) == (Reason.REQUEST_REJECTED, 404)
+    assert [line["event"] for line in lines] == ["deel_path_unknown"]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +165,10 @@ SHAPES = {
         ("People:Write is required", "people:write"),
         ("insufficient SCOPES", None),
         ("org flag orgsAllowedAdminScopesEnabled is off", None),
+        ("insufficient_scope", None),
+        ("The scope benefits:read is not enabled for this organization", None),
+        ("Token lacks the required scope: people:read or worker:read", "people:read"),
+        ("worker:read or people:read is required", "people:read"),
     ],
 )
 def test_a_403_that_names_a_scope_pauses_the_organisation(wire, shape, message, scope):
@@ -131,9 +181,21 @@ def test_a_403_that_names_a_scope_pauses_the_organisation(wire, shape, message, 
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_403_about_anything_else_parks_the_run(wire, shape):
-    """One contract that the token may not see is not everybody's problem."""
-    wire.says(http(403, json.dumps(SHAPES[shape]).replace("MESSAGE", "This contract is not yours").encode()))
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This contract is not yours",
+        "Contract is outside the scope of this token's group",
+        "Contract is outside the scope of the required group",
+        "Legal entity Telescope Ltd is archived",
+        "Required approval of Microscopes Ltd is missing",
+        "Scope of work is too long",
+        "coworker:readers",
+    ],
+)
+def test_a_403_about_anything_else_parks_the_run(wire, shape, message):
+    """One contract that the token may not see is not everybody's problem, whatever words it is told in."""
+    wire.says(http(403, json.dumps(SHAPES[shape]).replace("MESSAGE", message).encode()))
     with pytest.raises(ParkRun):
         wire.deel.contract("c")
 
@@ -248,12 +310,16 @@ def test_a_2xx_that_cannot_be_read_is_tried_later(wire, call, body):
 
 @pytest.mark.parametrize("call", sorted(CALLS))
 def test_no_answer_is_tried_later(wire, call):
-    """A cut connection is no fact about the run."""
+    """A cut connection is no fact about the run. One line says what went wrong, with the id that we sent."""
     wire.says(b"")
-    with pytest.raises(TryLater) as caught:
+    with pytest.raises(TryLater) as caught, capture_logs() as lines:
         CALLS[call](wire.deel)
 
-    assert str(caught.value) == "deel_unavailable (HTTP -, request -)"
+    sent = wire.asked[0].headers["x-request-id"]
+    assert str(caught.value) == f"deel_unavailable (HTTP -, request {sent})"
+    (line,) = lines
+    told = {"kind": "cut", "detail": "", "host": "127.0.0.1", "request_id": sent}
+    assert line == {"event": "deel_no_reply", "log_level": "warning", **told}
 
 
 @pytest.mark.parametrize(
@@ -276,12 +342,24 @@ def test_a_request_id_is_deels_and_harmless(wire, body_id, header_id, shown):
     assert caught.value.request_id == shown
 
 
+def test_where_deel_names_no_request_ours_is_told(wire):
+    """A gateway's page has no id of Deel's; the one that we sent is in the timeline then."""
+    wire.says(http(502, PAGE))
+    with pytest.raises(TryLater) as caught:
+        wire.deel.contract("c")
+
+    assert caught.value.request_id == wire.asked[0].headers["x-request-id"]
+
+
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 429, 500])
 @pytest.mark.parametrize("call", sorted(set(CALLS) - {"me", "delete_session"}))
 def test_no_failure_shows_a_secret(wire, call, status):
     """An answer that repeats tokens and addresses leaves none in text, cause, context or attributes."""
     said = f"{ORG_TOKEN} {WORKER_TOKEN} ada@example.com people:read"
     wire.says(http(status, json.dumps({"errors": [{"message": said}]}).encode()))
+    if call == "organization_id" and status in (403, 404):
+        assert CALLS[call](wire.deel) is None
+        return
     with pytest.raises(DeelFailure) as caught:
         CALLS[call](wire.deel)
 
