@@ -6,6 +6,7 @@ holds its caller for ever. Here each operation gets what is left of the call at 
 
 from __future__ import annotations
 
+import errno
 import math
 import queue
 import socket
@@ -13,6 +14,7 @@ import threading
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 import httpcore
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 RESOLVE_S: Final = 5.0
+LEAST_S: Final = 0.05  # for an address, where those before it took longer than their share
 
 _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)  # of the call, on the monotonic clock
 
@@ -63,7 +66,10 @@ def resolve(host: str, port: int) -> tuple[str, ...]:
         except (OSError, UnicodeError) as error:
             answer.put(error)
 
-    threading.Thread(target=ask, daemon=True, name="resolve").start()
+    try:
+        threading.Thread(target=ask, daemon=True, name="resolve").start()
+    except RuntimeError:  # this process may have no more of them
+        raise httpcore.ConnectError(OSError(errno.EAGAIN, "no thread for a look-up")) from None
     try:
         addresses = answer.get(timeout=_left(RESOLVE_S))
     except (queue.Empty, TimeoutError):
@@ -88,15 +94,29 @@ class Dialler(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
+        """One address after the other: each gets its share of what is left, so that a dead one costs no more."""
         failure: Exception = httpcore.ConnectError()
-        for address in resolve(host, port) if self._addresses is None else self._addresses:
-            try:
-                return _Stream(self._sockets.connect_tcp(address, port, _left(timeout), local_address, socket_options))
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-            except TimeoutError:
-                raise httpcore.ConnectTimeout from None
+        addresses = _alternating(resolve(host, port) if self._addresses is None else self._addresses)
+        try:
+            ends_at = time.monotonic() + _left(timeout)
+            for place, address in enumerate(addresses):
+                share = _left(max((ends_at - time.monotonic()) / (len(addresses) - place), LEAST_S))
+                try:
+                    return _Stream(self._sockets.connect_tcp(address, port, share, local_address, socket_options))
+                except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                    failure = error
+        except TimeoutError:
+            raise httpcore.ConnectTimeout from None
         raise failure
+
+
+def _alternating(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """IPv6 and IPv4 in turns, the system's first one first: where one of the two leads nowhere, all of it does."""
+    families: dict[bool, list[str]] = {}
+    for address in addresses:
+        families.setdefault(":" in address, []).append(address)
+    turns = zip_longest(*families.values())
+    return tuple(address for turn in turns for address in turn if address is not None)
 
 
 class _Stream(httpcore.NetworkStream):

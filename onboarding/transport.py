@@ -79,7 +79,7 @@ class Http:
     def __init__(
         self,
         *,
-        connect_s: float = 5.0,  # for each address of the name
+        connect_s: float = 5.0,  # for all addresses of the name together
         read_s: float = 15.0,
         total_s: float = 20.0,
         max_bytes: int = 1 << 20,

@@ -338,6 +338,82 @@ def test_the_second_address_is_tried(client, names):
         assert ask(client, f"http://two.example.test:{server.port}/").status == 200
 
 
+@pytest.fixture
+def dead_end():
+    """Lets an address and a port of this machine answer to nothing: its queue is full, new ones are dropped."""
+    sockets: list[socket.socket] = []
+
+    def block(address: str, port: int) -> str:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(0)
+        sockets.append(listener)
+        for _ in range(3):
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex((address, port))
+            sockets.append(waiting)
+        return address
+
+    yield block
+    for each in sockets:
+        each.close()
+
+
+def test_dead_addresses_leave_time_for_the_one_that_lives(names, dead_end):
+    """Together they have the time to connect, not each of them: a few would else use up the whole call."""
+    client = Http(connect_s=1.5, total_s=6)
+    with RawServer(lambda _: http(200)) as server:
+        names["three.example.test"] = [*(dead_end(f"127.0.0.{n}", server.port) for n in (11, 12)), "127.0.0.1"]
+        began = time.monotonic()
+        assert ask(client, f"http://three.example.test:{server.port}").status == 200
+        took_s = time.monotonic() - began
+        client.close()
+
+    assert 0.9 < took_s < 1.4
+
+
+def test_families_of_addresses_take_turns(monkeypatch):
+    """A network without IPv6 costs one try, however many addresses of that kind a name has."""
+    tried: list[str] = []
+
+    def refuse(_backend, address, *_args):
+        tried.append(address)
+        raise httpcore.ConnectError
+
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", refuse)
+    with pytest.raises(httpcore.ConnectError):
+        Dialler(("2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2")).connect_tcp("h", 443)
+
+    assert tried == ["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2", "2001:db8::3"]
+
+
+def test_a_process_without_a_thread_to_spare_is_no_defect(client, monkeypatch):
+    """Nothing was sent, and the line says why."""
+
+    def start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(NoReply) as caught:
+        ask(client, "http://some.example.test/")
+
+    assert (caught.value.kind, caught.value.detail) == ("connect", "no thread for a look-up")
+
+
+def test_a_call_whose_time_is_up_writes_and_reads_nothing():
+    """Each operation asks what is left, not only the first."""
+    with RawServer(lambda _: http(200)) as server:
+        stream = Dialler(None).connect_tcp("127.0.0.1", server.port)
+        for operate in (lambda: stream.write(b"GET / HTTP/1.1\r\n\r\n"), lambda: stream.read(1)):
+            with pytest.raises(TimeoutError), within(0):
+                operate()
+        stream.close()
+
+    assert server.asked == []
+
+
 def test_a_failure_drags_no_secret_along(client):
     """No text, cause or context of a failed call holds its query, its headers or its body."""
     with RawServer(lambda _: b"") as server, pytest.raises(NoReply) as caught:
