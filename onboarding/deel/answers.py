@@ -5,9 +5,12 @@ What cannot be read is TryLater: a gateway's page or half a body passes, and not
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, TypeVar
 
+import structlog
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from onboarding.deel import wire
@@ -18,9 +21,12 @@ from onboarding.told import address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime
 
     from onboarding.transport import Reply
+
+log = structlog.get_logger(__name__)
+
+LONGEST_LIFE: Final = timedelta(hours=25)  # Deel's tokens live 24 h, by a clock that is not ours
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -145,11 +151,20 @@ def profile_of(reply: Reply) -> Profile:
 
 
 def session_of(reply: Reply) -> Session:
-    """POST /workers/session. A replay is known by its header. Source: Deel's API, idempotency page."""
+    """POST /workers/session. A replay is known by its header. Source: Deel's API, idempotency page.
+
+    An end that lies beyond what a token can live is cut: a wrong year would keep a dead token for ever. One that
+    is past stays so, and the step asks for the next number, three times at most: to make up a life for a token
+    would hand out one that may be dead.
+    """
     found = _read(wire.One[wire.Session], reply).data
     remember_secret(found.token)
+    now = datetime.now(UTC)
     replayed = "x-original-request-id" in reply.headers
-    return Session(found.token, found.expires_at, replayed, receipt_of(reply))
+    if found.expires_at <= now and not replayed:
+        past_s = round((now - found.expires_at).total_seconds())
+        log.warning("deel_token_expired_when_issued", past_s=past_s, check="this machine's clock")
+    return Session(found.token, min(found.expires_at, now + LONGEST_LIFE), replayed, receipt_of(reply))
 
 
 def identity_of(reply: Reply, *, of_worker: bool) -> Identity:
@@ -188,7 +203,7 @@ def _emails(*found: str | None) -> tuple[SecretStr, ...]:
 
 def _read(model: type[M], reply: Reply) -> M:
     try:
-        return model.model_validate_json(reply.body)
+        return model.model_validate_json(reply.body.removeprefix(BOM_UTF8))
     except ValidationError:
         failure = _unreadable(reply)
     raise failure  # out here: pydantic's error, which holds the body, does not come along

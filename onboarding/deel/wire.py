@@ -1,23 +1,26 @@
 """Deel's answers as they are on the wire, no more of them than we use.
 
-Strict in that; blind to the rest, so that a new field, status or type of contract breaks nothing.
-Deel leaves out, sets to null or to "" what there is not: all three are read as none.
+Strict in ids, types and tokens; a detail that is not as it should be is none; blind to the rest, so that a
+new field, status or type of contract breaks nothing. Deel leaves out, sets to null or to "" what there is not:
+all three are read as none.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
@@ -49,24 +52,51 @@ def _token(token: SecretStr) -> SecretStr:
     return token
 
 
-def _utc(moment: datetime) -> datetime:
+def _iso(value: object) -> object:
+    """In whichever form of ISO 8601: an unreadable end would have the same token asked for again for ever."""
+    if not isinstance(value, str):
+        return value
+    text = re.sub(r"(:[0-5]\d:)60", r"\g<1>59", value.strip())  # a leap second
+    midnight = re.sub(r"([T ])24(?=:?00)", r"\g<1>00", text)  # the end of a day
     try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("beyond the calendar") from None
+        return datetime.fromisoformat(midnight) + timedelta(days=midnight != text)
+    except (ValueError, OverflowError):
+        return value
+
+
+def _utc(moment: datetime) -> datetime:
+    """Without a zone it is read as UTC, which is what all of Deel's examples are in."""
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:  # beyond the calendar, at one of its ends
+        return datetime.max.replace(tzinfo=UTC) if moment.year > 1 else datetime.min.replace(tzinfo=UTC)
 
 
 def _nothing(value: object) -> object:
     return None if value == "" else value
 
 
-def _no_entries(value: object) -> object:
-    return [] if value is None else value
+def _or_none(value: object, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+def _entries(value: object) -> object:
+    return value if isinstance(value, list) else []
+
+
+def _there(values: list[T | None]) -> list[T]:
+    return [value for value in values if value is not None]
 
 
 Id = Annotated[str, Field(coerce_numbers_to_str=True), AfterValidator(_safe)]
 MaybeId = Annotated[Id | None, BeforeValidator(_nothing)]
-Several = Annotated[list[T], BeforeValidator(_no_entries)]
+Detail = Annotated[T | None, WrapValidator(_or_none)]
+Entry = Annotated[T, WrapValidator(_or_none)]
+Several = Annotated[list[Entry[T]], BeforeValidator(_entries), AfterValidator(_there)]
+"""Those that can be read; none of it where it is no list."""
 
 
 class Wire(BaseModel):
@@ -82,29 +112,29 @@ class One(Wire, Generic[T]):
 
 
 class AlternateEmail(Wire):
-    email: str | None = None
-    is_verified: bool | None = Field(None, alias="isVerified")
+    email: Detail[str] = None
+    is_verified: Detail[bool] = Field(None, alias="isVerified")
 
 
 class ContractWorker(Wire):
     """`id` is the HRIS profile's; there is none before the profile is."""
 
     id: MaybeId = None
-    email: str | None = None
-    expected_email: str | None = None
+    email: Detail[str] = None
+    expected_email: Detail[str] = None
     alternate_email: Several[AlternateEmail] = []
 
 
 class Invitations(Wire):
-    worker_email: str | None = None
+    worker_email: Detail[str] = None
 
 
 class Contract(Wire):
     id: Id
     type: str
-    status: str | None = None
+    status: Detail[str] = None
     worker: ContractWorker | None = None
-    invitations: Invitations | None = None
+    invitations: Detail[Invitations] = None
 
 
 class Cursor(Wire):
@@ -117,7 +147,7 @@ class ContractList(Wire):
 
 
 class Email(Wire):
-    value: str | None = None
+    value: Detail[str] = None
 
 
 class Employment(Wire):
@@ -149,16 +179,16 @@ class Worker(Wire):
 
 class Session(Wire):
     token: Annotated[SecretStr, AfterValidator(_token)]
-    expires_at: Annotated[AwareDatetime, AfterValidator(_utc)]
+    expires_at: Annotated[datetime, BeforeValidator(_iso), AfterValidator(_utc)]
 
 
 class Me(Wire):
     """Documented flat; seen in the wild within `data`."""
 
-    email: str | None = None
-    username: str | None = None
-    organization_id: MaybeId = None
-    profile_type: str | None = None
+    email: Detail[str] = None
+    username: Detail[str] = None
+    organization_id: Detail[MaybeId] = None
+    profile_type: Detail[str] = None
 
     @model_validator(mode="before")
     @classmethod

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from onboarding.deel import (
     Identity,
@@ -22,6 +24,7 @@ from tests.onboarding.deel_wire import (
     HRIS,
     ME,
     PROFILE,
+    SESSION,
     WORKER_TOKEN,
     Wire,
     ok,
@@ -162,24 +165,101 @@ def test_a_worker_is_its_hris_profile(wire, status):
     assert wire.deel.create_worker("mp4y66j", idempotency_key="k").hris_profile_id == HRIS
 
 
+@pytest.mark.parametrize("replayed", [True, False])
+def test_a_session_is_a_token_and_whether_it_is_old(wire, replayed):
+    """A cached answer is known by its header; the token does not show."""
+    headers = {"x_original_request_id": "req-0"} if replayed else {}
+    wire.says(ok(SESSION, 201, **headers))
+    session = wire.deel.create_session(HRIS, idempotency_key="k")
+
+    assert (session.token.get_secret_value(), session.replayed) == (WORKER_TOKEN, replayed)
+    assert WORKER_TOKEN not in repr(session)
+
+
 @pytest.mark.parametrize(
     ("text", "moment"),
     [
         ("2023-10-01T12:00:00Z", datetime(2023, 10, 1, 12, tzinfo=UTC)),
         ("2025-05-17T13:31:27.957Z", datetime(2025, 5, 17, 13, 31, 27, 957000, tzinfo=UTC)),
         ("2023-10-01T14:00:00+02:00", datetime(2023, 10, 1, 12, tzinfo=UTC)),
+        ("2023-10-01T14:00:00+0200", datetime(2023, 10, 1, 12, tzinfo=UTC)),
+        ("2023-10-01 12:00:00", datetime(2023, 10, 1, 12, tzinfo=UTC)),
+        ("20231001T120000Z", datetime(2023, 10, 1, 12, tzinfo=UTC)),
+        ("2023-10-01", datetime(2023, 10, 1, tzinfo=UTC)),
+        ("2023-09-30T24:00:00Z", datetime(2023, 10, 1, tzinfo=UTC)),
+        ("2016-12-31T23:59:60Z", datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        ("2023-10-01T12:00:00.123456789Z", datetime(2023, 10, 1, 12, 0, 0, 123456, tzinfo=UTC)),
     ],
 )
-@pytest.mark.parametrize("replayed", [True, False])
-def test_a_session_says_when_it_ends_and_whether_it_is_old(wire, text, moment, replayed):
-    """Every form of time that Deel shows is UTC here; a cached answer is known by its header."""
-    headers = {"x_original_request_id": "req-0"} if replayed else {}
-    wire.says(ok({"data": {"token": WORKER_TOKEN, "expires_at": text}}, 201, **headers))
+def test_an_end_is_read_in_every_form_of_iso_8601(wire, text, moment):
+    """And is UTC here. An unreadable one would have the same token asked for again for ever."""
+    wire.says(ok({"data": {"token": WORKER_TOKEN, "expires_at": text}}, 201))
+
+    expires_at = wire.deel.create_session(HRIS, idempotency_key="k").expires_at
+    assert (expires_at, expires_at.tzinfo) == (moment, UTC)
+
+
+@pytest.mark.parametrize("text", ["2999-01-01T00:00:00Z", "9999-12-31T23:59:59-05:00"])
+def test_no_token_outlives_its_day(wire, text):
+    """A wrong year, or another's clock, must not keep a dead token in the vault for ever."""
+    wire.says(ok({"data": {"token": WORKER_TOKEN, "expires_at": text}}, 201))
     session = wire.deel.create_session(HRIS, idempotency_key="k")
 
-    assert session.token.get_secret_value() == WORKER_TOKEN
-    assert (session.expires_at, session.expires_at.tzinfo, session.replayed) == (moment, UTC, replayed)
-    assert WORKER_TOKEN not in repr(session)
+    assert timedelta(hours=24) < session.expires_at - datetime.now(UTC) <= timedelta(hours=25)
+
+
+@pytest.mark.parametrize(("replayed", "lines"), [({}, 1), ({"x_original_request_id": "req-0"}, 0)])
+def test_a_new_token_that_has_expired_is_told(wire, replayed, lines):
+    """One of the two clocks is wrong; no life is made up for it. An old answer may well be expired."""
+    wire.says(ok({"data": {"token": WORKER_TOKEN, "expires_at": "2023-10-01T12:00:00Z"}}, 201, **replayed))
+    with capture_logs() as told:
+        session = wire.deel.create_session(HRIS, idempotency_key="k")
+
+    assert session.expires_at.year == 2023
+    assert [line["event"] for line in told] == ["deel_token_expired_when_issued"] * lines
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"status": 7},
+        {"invitations": []},
+        {"invitations": {"worker_email": 7}},
+        {"worker": {**CONTRACT["worker"], "expected_email": {}}},
+        *(
+            {"worker": {**CONTRACT["worker"], "alternate_email": odd}}
+            for odd in ([None], ["a@b.example"], "a@b.example")
+        ),
+        {"worker": {**CONTRACT["worker"], "alternate_email": [{"email": "a@b.example", "isVerified": "maybe"}]}},
+    ],
+)
+def test_a_detail_that_is_not_as_it_should_be_is_none(wire, odd):
+    """It costs nobody the rest of the answer."""
+    wire.says(ok({"data": {**CONTRACT, **odd}}))
+    contract = wire.deel.contract("mp4y66j")
+
+    assert (contract.type, contract.hris_profile_id) == ("eor", HRIS)
+    assert contract.emails[0] == SecretStr("ada@example.com")
+    assert SecretStr("a@b.example") not in contract.emails
+
+
+@pytest.mark.parametrize("worker", [[], "w", {"id": "../x"}, {"id": ["w"]}])
+def test_a_worker_that_cannot_be_read_is_not_none(wire, worker):
+    """That there is no profile yet must be said, not guessed: a second one would be made."""
+    wire.says(ok({"data": {"id": "c", "type": "eor", "worker": worker}}))
+
+    with pytest.raises(TryLater):
+        wire.deel.contract("c")
+
+
+def test_a_mark_before_the_json_is_no_part_of_it(wire):
+    """Some gateways write a byte order mark."""
+    wire.says(http(200, b"\xef\xbb\xbf" + json.dumps({"data": CONTRACT}).encode()))
+    assert wire.deel.contract("mp4y66j").id == "mp4y66j"
+
+    wire.says(http(400, b"\xef\xbb\xbf" + b'{"errors": [{"message": "no"}]}'))
+    with pytest.raises(ParkRun):
+        wire.deel.contract("mp4y66j")
 
 
 @pytest.mark.parametrize("wrapped", [True, False])

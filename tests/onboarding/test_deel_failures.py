@@ -291,8 +291,7 @@ UNREADABLE = {
     "not utf-8": b'{"data": {"id": "\xff", "type": "eor"}}',
     "unsafe ids": b'{"data": {"id": "../x", "type": "eor", "hris_profile_id": ".."}}',
     "token with a line": b'{"data": {"token": "a\\r\\nx: y", "expires_at": "2030-01-01T00:00:00Z"}}',
-    "no zone": b'{"data": {"token": "t", "expires_at": "2030-01-01T00:00:00"}}',
-    "beyond the calendar": b'{"data": {"token": "t", "expires_at": "9999-12-31T23:59:59-05:00"}}',
+    "no time": b'{"data": {"token": "t", "expires_at": "tomorrow"}}',
     "huge number": b'{"data": {"id": ' + b"9" * 5000 + b', "type": "eor"}}',
 }
 
