@@ -15,7 +15,7 @@ class Kind(StrEnum):
     STATUS = "status"  # an error status, nothing done
     HTML = "html"  # a gateway's page, nothing done
     CUT_BEFORE = "cut_before"  # the connection ends, nothing done
-    SLOW = "slow"  # done and answered, but late
+    SLOW = "slow"  # late: the wait comes first, then it is done and answered
     TRUNCATED = "truncated"  # done, the JSON ends half way
     CUT_AFTER = "cut_after"  # done, the connection ends instead of the answer
 

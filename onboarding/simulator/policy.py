@@ -20,11 +20,12 @@ class Policy(BaseModel):
     enforce_people_write: bool = True  # off: the guide's scope set suffices
 
     # the session routes
-    admin_scopes_enabled: bool = True
+    admin_scopes_enabled: bool | frozenset[str] = True  # or the ids of the organisations that have them
     session_fields: tuple[SessionField, ...] = ("profile_id",)  # the first is named when none is sent
     second_session: Literal["supersede", "refuse"] = "supersede"
     supersede_lag_s: float = 0.0
     token_life_s: float = 24 * 3600.0
+    delete_wants: Literal["hris_profile_id", "worker_id"] = "hris_profile_id"  # Deel names the id, not which
     delete_repeat_status: Literal[404, 204] = 404
 
     # GET /people/me

@@ -64,7 +64,9 @@ def authorise(route: Route, caller: Caller, policy: Policy) -> None:
         return
     if not caller.scopes & route.scopes:
         raise Refused(403, f"Token lacks the required scope: {' or '.join(sorted(route.scopes))}")
-    if route.scopes == _ADMIN and not policy.admin_scopes_enabled:
+    enabled = policy.admin_scopes_enabled
+    here = enabled if isinstance(enabled, bool) else caller.organization and caller.organization.id in enabled
+    if route.scopes == _ADMIN and not here:
         raise Refused(403, "The scope admin:worker is not enabled for this organization")
 
 

@@ -105,7 +105,7 @@ class Visit:
         """The body's `data`; empty where there is none, or no JSON."""
         try:
             body = json.loads(self.request.body or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter for what is nested too deep
             return {}
         data = body.get("data") if isinstance(body, dict) else None
         return data if isinstance(data, dict) else {}

@@ -47,8 +47,12 @@ def create_session(world: World, policy: Policy, visit: Visit) -> Answer:
 
 
 def delete_session(world: World, policy: Policy, visit: Visit) -> Answer:
-    """DELETE /workers/{worker_id}/session; the worker's id is taken to be the HRIS profile's."""
-    profile = world.profile(visit.organization.id, visit.parameters["worker_id"])
+    """DELETE /workers/{worker_id}/session; the worker's id is taken to be the HRIS profile's, or GET /people's."""
+    named = visit.parameters["worker_id"]
+    if policy.delete_wants == "worker_id":
+        found = (profile for profile in world.profiles.values() if str(profile.number) == named)
+        named = _hris_id(next(found, None)) or ""
+    profile = world.profile(visit.organization.id, named)
     if profile is None:
         raise Refused(404, "Worker not found")
     ended = world.end_sessions(profile, world.clock.now(), deleted=True)

@@ -114,6 +114,16 @@ def test_worker_tokens_must_be_enabled(deel, ask, worker):
     assert ask("GET /people").status_code == 200
 
 
+def test_worker_tokens_may_be_enabled_for_one_organisation_only(deel, ask, worker, issue):
+    """admin_scopes_enabled names those that have them: it is a flag of the organisation's."""
+    theirs = "11111111-1111-4111-8111-111111111111"
+    mine, other = worker("c-1"), worker("c-2", organization_id=theirs)
+    token = deel.add_token({"admin:worker"}, organization_id=theirs)
+    deel.policy.admin_scopes_enabled = frozenset({deel.organization_id})
+    issue(mine)
+    assert ask("POST /workers/session", {"profile_id": other}, token=token).status_code == 403
+
+
 @pytest.mark.parametrize("what", WORKER_LESS)
 def test_a_worker_token_is_no_key_to_the_employers_routes(ask, worker, issue, what):
     """A worker's token on an employer's route is 403."""

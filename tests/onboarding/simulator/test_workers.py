@@ -220,6 +220,24 @@ def test_a_deleted_token_is_dead(deel, ask, worker, issue, repeat):
     assert ask(f"DELETE /workers/{NOBODY}/session").status_code == 404
 
 
+def test_deleting_may_want_another_id(deel, ask, worker, issue):
+    """delete_wants: the id of GET /people's `worker_id`, and the HRIS profile's is then unknown; the token lives."""
+    profile = worker()
+    token = issue(profile)
+    deel.policy.delete_wants = "worker_id"
+    assert ask(f"DELETE /workers/{profile}/session").status_code == 404
+    assert ask("GET /people/me", token=token).status_code == 200
+    number = ask(f"GET /people/{profile}").json()["data"]["worker_id"]
+    assert ask(f"DELETE /workers/{number}/session").status_code == 204
+    assert ask("GET /people/me", token=token).status_code == 401
+
+
+def test_a_body_that_is_nested_too_deep_is_no_body(ask):
+    """400 as for any other that is none, and the simulator goes on."""
+    deep = b'{"data":' + b"[" * 100_000
+    assert ask("POST /workers/session", content=deep).status_code == 400
+
+
 def test_a_stranger_kills_our_token(deel, ask, worker, issue):
     """supersede: somebody else's token lives, ours is dead, and theirs is not counted as ours."""
     ours = issue(worker())
