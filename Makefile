@@ -7,7 +7,7 @@ UV_COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench up clean lock format
+.PHONY: help demo test lint bench up clean lock format audit sbom
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,15 @@ lock: $(VENV)/.dev ## renew the locks from pyproject.toml
 	$(BIN)/pip install -q uv
 	$(UV_COMPILE) --upgrade --extra dev -o requirements-dev.lock
 	$(UV_COMPILE) --extra build -c requirements-dev.lock -o requirements.lock
+
+audit: $(VENV)/.dev ## look every pin up for known vulnerabilities; one line where the database cannot be reached
+	@$(BIN)/python .ci/audit.py requirements.lock
+
+sbom: $(VENV)/.dev ## build/sbom.json: what a deployment installs, as CycloneDX
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+		-o build/sbom.json
+	@echo build/sbom.json
 
 $(VENV)/.base: requirements.lock pyproject.toml .ci/setup
 	@sh .ci/setup "$(PYTHON)" $(VENV) requirements.lock
