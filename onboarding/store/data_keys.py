@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import Connection, func, select, update
 
 from onboarding.store.tables import data_keys
@@ -34,16 +36,33 @@ def by_master_key(db: Connection) -> dict[str, int]:
     return dict(map(tuple, db.execute(query.order_by(data_keys.c.master_key_id))))
 
 
-def rewrap(db: Connection, keyring: Keyring, limit: int) -> int:
-    """Wrap up to `limit` data keys anew, by the first key; returns how many. To be called until it returns 0."""
-    old = select(data_keys).where(data_keys.c.master_key_id != keyring.first).limit(limit).with_for_update()
-    rows = db.execute(old).all()
+@dataclass(frozen=True)
+class Batch:
+    """Some data keys of a rotation, in the order of their subjects."""
+
+    rewrapped: int
+    refused: tuple[str, ...]  # a line for each that does not open: it stays as it is
+    last: str | None  # the next batch begins behind this subject; None: there is none
+
+
+def rewrap(db: Connection, keyring: Keyring, limit: int, after: str = "") -> Batch:
+    """Wrap up to `limit` data keys anew, by the first key: those behind the subject `after`.
+
+    One that does not open holds up none of the others.
+    """
+    older = (data_keys.c.master_key_id != keyring.first) & (data_keys.c.subject > after)
+    rows = db.execute(select(data_keys).where(older).order_by(data_keys.c.subject).limit(limit).with_for_update()).all()
+    refused = []
     for row in rows:
         wrapped = WrappedKey(id=row.id, subject=row.subject, master_key_id=row.master_key_id, blob=row.wrapped)
-        fresh = keyring.rewrap(wrapped)
+        try:
+            fresh = keyring.rewrap(wrapped)
+        except VaultError as error:
+            refused.append(f"data key {row.id}: {error}")
+            continue
         db.execute(
             update(data_keys)
             .where(data_keys.c.subject == row.subject, data_keys.c.id == row.id)
             .values(master_key_id=fresh.master_key_id, wrapped=fresh.blob)
         )
-    return len(rows)
+    return Batch(len(rows) - len(refused), tuple(refused), rows[-1].subject if rows else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.util import CommandError
@@ -189,9 +190,9 @@ def test_keys_rotate(onboarding: Desk, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(keys, "BATCH", 2)
     add_data_keys(onboarding.store, 5)
     monkeypatch.setenv("ONBOARDING_VAULT_KEYS", f"{NEW_KEY},{VAULT_KEY}")
-    assert onboarding.json("keys", "rotate") == {"first": "k2", "rewrapped": 5, "removable": ["k1"]}
+    assert onboarding.json("keys", "rotate") == {"first": "k2", "rewrapped": 5, "left": 0, "removable": ["k1"]}
     assert wrapped_by(onboarding.store) == {"k2": 5}
-    assert onboarding.json("keys", "rotate") == {"first": "k2", "rewrapped": 0, "removable": ["k1"]}
+    assert onboarding.json("keys", "rotate") == {"first": "k2", "rewrapped": 0, "left": 0, "removable": ["k1"]}
     said = onboarding("keys", "rotate")
     assert "0 data keys" in said.stdout
     assert "k1" in said.stderr
@@ -204,10 +205,10 @@ def test_a_rotation_that_was_cut_off_goes_on(onboarding: Desk, monkeypatch: pyte
     monkeypatch.setenv("ONBOARDING_VAULT_KEYS", f"{NEW_KEY},{VAULT_KEY}")
     whole, batches = data_keys.rewrap, iter([True, False])
 
-    def cut_off(*args: object) -> int:
+    def cut_off(*args: Any, **kwargs: Any) -> data_keys.Batch:
         if not next(batches):
             raise KeyboardInterrupt
-        return whole(*args)
+        return whole(*args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr("onboarding.cli.keys.data_keys.rewrap", cut_off)
@@ -227,13 +228,14 @@ def test_a_rotation_without_the_old_key(onboarding: Desk, monkeypatch: pytest.Mo
 
 
 def test_a_key_that_is_still_needed_stays(onboarding: Desk, monkeypatch: pytest.MonkeyPatch):
-    """A worker that runs with the old order wraps with the old key behind our back: it is not called removable."""
+    """A worker with the old order wraps by the old key behind our back: it is not called removable, and exit 1."""
     add_data_keys(onboarding.store, 1)
     monkeypatch.setenv("ONBOARDING_VAULT_KEYS", f"{NEW_KEY},{VAULT_KEY}")
 
-    def rotate_and_then(store: Store, _keyring: object) -> int:
+    def rotate_and_then(store: Store, _keyring: object) -> tuple[int, tuple[str, ...]]:
         store.write(lambda db: db.execute(update(data_keys_table).values(master_key_id="k1")))
-        return 1
+        return 1, ()
 
     monkeypatch.setattr("onboarding.cli.keys._rotate", rotate_and_then)
-    assert onboarding.json("keys", "rotate")["removable"] == []
+    said = onboarding.json("keys", "rotate", code=1)
+    assert (said["left"], said["removable"]) == (1, [])
