@@ -19,6 +19,7 @@ from onboarding.failpoints import arm_from_environment, fail_point
 from onboarding.settings import Settings, SettingsError, load
 from tasks import outage_log, process
 from tasks.topology import STEPS, UPKEEP, celery_queue, transport_options
+from tasks.unpacking import unpack_nothing
 
 RECONCILE_EVERY_S = 5.0
 FAILURES_EVERY_S = 5.0
@@ -131,5 +132,6 @@ def _after_publish(**_: Any) -> None:
 
 
 warnings.simplefilter("ignore", CDeprecationWarning)
+unpack_nothing()
 settings = settings_or_exit()
 app = make_app(settings)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import structlog
-from kombu import Connection, Consumer
+from kombu import Connection, Consumer, Queue
 from kombu.message import Message as AmqpMessage
 from kombu.mixins import ConsumerMixin
 
@@ -21,6 +21,7 @@ from onboarding.store.events import NewRun
 from onboarding.vault import VaultError
 from tasks import topology
 from tasks.publish import nudge
+from tasks.unpacking import unpack_nothing
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -35,6 +36,7 @@ class IntakeConsumer(ConsumerMixin):
     """Consumes `onboarding.intake`, and empties `onboarding.dead` into the table that `dead list` shows."""
 
     def __init__(self, connection: Connection, intake: Intake) -> None:
+        unpack_nothing()
         self.connection = connection  # what to connect to: the mixin clones it
         self._live = connection
         self._intake = intake
@@ -44,14 +46,27 @@ class IntakeConsumer(ConsumerMixin):
         self._live = connection
 
     def get_consumers(self, _consumer: Any, channel: Any) -> list[Consumer]:
-        """`on_message`, not callbacks: with those kombu decodes the body first, by the sender's content type."""
+        """`on_message`, not callbacks: with those kombu decodes the body first, by the sender's content type.
+
+        `auto_decode`: py-amqp would decode it by the sender's content encoding; `punycode` takes minutes for a few MB.
+        """
         topology.declare_all(channel)
+        channel.auto_decode = False
         channel.basic_qos(0, PREFETCH, False)  # per consumer: quorum queues know no global one
-        accept = ["json"]
         return [
-            Consumer(channel, [topology.INTAKE_QUEUE], on_message=self.on_event, accept=accept),
-            Consumer(channel, [topology.DEAD_QUEUE], on_message=self.on_dead_letter, accept=accept),
+            self._consumer(channel, topology.INTAKE_QUEUE, self.on_event),
+            self._consumer(channel, topology.DEAD_QUEUE, self.on_dead_letter),
         ]
+
+    def _consumer(self, channel: Any, queue: Queue, on_message: Callable[[AmqpMessage], None]) -> Consumer:
+        """`on_decode_error`: a message that kombu could not unpack is taken as it came. Without it kombu raises, the
+        message goes back, and the intake dies of it for ever.
+        """
+
+        def as_it_came(message: AmqpMessage, _error: Exception) -> None:
+            on_message(message)
+
+        return Consumer(channel, [queue], on_message=on_message, on_decode_error=as_it_came, accept=["json"])
 
     def on_event(self, message: AmqpMessage) -> None:
         """File, nudge, acknowledge: in this order, so that a death in between repeats and never loses."""
