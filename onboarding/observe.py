@@ -51,6 +51,7 @@ get_logger = structlog.get_logger
 _TOO_TALKATIVE: Final = ("httpx", "httpcore", "amqp")  # below WARNING they tell URLs, headers and frames
 _TAGS: Final = ("run_id", "contract_id", "organization_id", "step", "task_id")
 _OURS: Final = ("onboarding", "tasks")
+_STACKS: Final = ("exception", "stack")
 
 
 def configure(log_format: Literal["console", "json"], *, level: str = "INFO", stream: TextIO | None = None) -> None:
@@ -77,7 +78,7 @@ def configure(log_format: Literal["console", "json"], *, level: str = "INFO", st
                 structlog.processors.StackInfoRenderer(),
                 structlog.processors.format_exc_info,  # a text without local variables, for the mask to see
                 _mask_line,
-                _renderer(log_format, out),
+                *_renderers(log_format, out),
             ],
         )
     )
@@ -97,13 +98,29 @@ class _Handler(logging.StreamHandler[TextIO]):
             self.stream.write(f"log_line_lost logger={record.name} place={record.module}:{record.lineno}\n")
 
 
-def _renderer(log_format: Literal["console", "json"], out: TextIO) -> Processor:
+def _renderers(log_format: Literal["console", "json"], out: TextIO) -> list[Processor]:
     if log_format == "json":
-        return structlog.processors.JSONRenderer()
-    return structlog.dev.ConsoleRenderer(
-        colors=out.isatty() and "NO_COLOR" not in os.environ,
-        exception_formatter=structlog.dev.plain_traceback,
-    )
+        return [structlog.processors.JSONRenderer()]
+    colours = out.isatty() and "NO_COLOR" not in os.environ
+    plain = structlog.dev.plain_traceback
+    return [_spell_out, structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
+
+
+def _spell_out(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """What a stranger wrote neither begins a line of its own nor speaks to the terminal. JSON does so by itself."""
+    return {name: _spelt(value, name) if isinstance(value, str) else value for name, value in line.items()}
+
+
+def _spelt(text: str, name: str) -> str:
+    """A stack's lines are indented: the text of an exception in it must not look like another log line."""
+    if name not in _STACKS:
+        return _escaped(text)
+    first, *others = text.split("\n")
+    return "\n".join([_escaped(first), *(f"  {_escaped(other)}" for other in others)])
+
+
+def _escaped(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _mask_line(_logger: object, _method: str, line: EventDict) -> EventDict:

@@ -60,6 +60,8 @@ def perform(world: World, run_id: str, step: Step) -> Order:
 
     Raises StoreUnavailable: nothing is known then, and the message must come again.
     """
+    if not run_id.isascii() or "\0" in run_id:  # no database takes every such text, and none of our ids is one
+        return _not_claimed(NoClaim(Why.UNKNOWN), step)
     fail_point(f"{step}.claiming")
     claim = world.store.write(lambda db: claims.begin(db, run_id, step, world.terms))
     if isinstance(claim, NoClaim):

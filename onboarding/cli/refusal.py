@@ -6,6 +6,8 @@ from typing import Final
 
 import click
 
+from onboarding.cli.printing import printable
+
 DONE: Final = 0
 """All that was asked is done; an empty listing is done too."""
 FAILED: Final = 1
@@ -21,7 +23,7 @@ class Refusal(click.ClickException):
 
     def __init__(self, what: str, *why: str, then: tuple[str, ...] = (), code: int = FAILED) -> None:
         lines = [what, *(f"  why   {line}" for line in why), *(f"  next  {command}" for command in then)]
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join(map(printable, lines)))
         self.what, self.why, self.then = what, why, then
         self.exit_code = code  # type: ignore[misc]  # click declares it for the class
 

@@ -27,6 +27,8 @@ def refusal_for(error: Exception) -> Refusal | None:
             return Refusal("the broker does not answer", f"Nothing was published ({error}).", then=_DOCTOR)
         case VaultError():
             return Refusal("the vault does not open", str(error), then=_DOCTOR)
+        case UnicodeEncodeError():  # the shell passes any bytes; no database takes them, so they name nothing
+            return Refusal("nothing was done", "An argument is no UTF-8.", then=("onboarding runs",), code=WRONG_USAGE)
         case DBAPIError():
             return _of_database(error)
         case _:
