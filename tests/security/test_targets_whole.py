@@ -39,10 +39,12 @@ def test_a_target_that_redirects_is_told_later_and_nobody_else_is_told(client: H
 
 def test_a_name_that_becomes_private_between_two_tries_is_refused(client: Http, monkeypatch: pytest.MonkeyPatch):
     """Each try asks for the name once, judges what it got, and connects to nothing else."""
-    answers = iter(["192.0.2.1", "127.0.0.1", "127.0.0.1"])
+    answers = iter(["192.0.2.1", "127.0.0.1"])
     asked: list[str] = []
 
     def lookup(host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+        if host[0].isdigit():  # the dialler opens what was checked
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
         asked.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), port))]
 
