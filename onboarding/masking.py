@@ -26,6 +26,7 @@ from onboarding.shapes import MASK, denied, mask_shapes
 MAX_DEPTH: Final = 16
 MAX_VALUES: Final = 50_000  # in one call, keys included
 MAX_TEXT: Final = 64 * 1024  # characters of one string
+MAX_TEXTS: Final = 1 << 20  # characters in one call
 MAX_SECRETS: Final = 1024
 _SHORTEST: Final = 6  # characters; a shorter secret would blank ordinary words
 _SHORT: Final = 40  # characters; what is masked once is remembered
@@ -39,7 +40,8 @@ class _Secrets:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._forms: OrderedDict[str, frozenset[str]] = OrderedDict()
-        self._by_head: dict[str, tuple[str, ...]] = {}  # first characters -> forms, the longest first
+        self._offsets: dict[str, int] = {}  # form -> where the part that it is found by stands in it
+        self._by_part: dict[str, tuple[str, ...]] = {}
         self.longest = 0
         self.generation = 0  # grows with each secret: nothing masked before it may be used after it
 
@@ -49,40 +51,55 @@ class _Secrets:
                 self._forms.move_to_end(value)
                 return
             self._forms[value] = frozenset(_forms(value))
-            for form in self._forms[value]:
-                others = self._by_head.get(form[:_SHORTEST], ())
-                self._by_head[form[:_SHORTEST]] = tuple(sorted({form, *others}, key=len, reverse=True))
-                self.longest = max(self.longest, len(form))
+            for form in self._forms[value] - self._offsets.keys():
+                self._file(form)
             self.generation += 1
             if len(self._forms) > MAX_SECRETS:
                 self._forget(self._forms.popitem(last=False)[1])
 
+    def _file(self, form: str) -> None:
+        """By the part that it shares with the fewest others: all JWTs begin alike, all addresses of a firm end so."""
+        offsets = (0, (len(form) - _SHORTEST) // 2, len(form) - _SHORTEST)
+        parts = {form[at : at + _SHORTEST]: at for at in offsets}
+        part = min(parts, key=lambda part: len(self._by_part.get(part, ())))
+        self._offsets[form] = parts[part]
+        self._by_part[part] = (*self._by_part.get(part, ()), form)
+        self.longest = max(self.longest, len(form))
+
     def _forget(self, forms: frozenset[str]) -> None:
         still = frozenset().union(*(kept & forms for kept in self._forms.values()))
         for form in forms - still:
-            left = tuple(other for other in self._by_head[form[:_SHORTEST]] if other != form)
+            at = self._offsets.pop(form)
+            part = form[at : at + _SHORTEST]
+            left = tuple(other for other in self._by_part[part] if other != form)
             if left:
-                self._by_head[form[:_SHORTEST]] = left
+                self._by_part[part] = left
             else:
-                del self._by_head[form[:_SHORTEST]]
+                del self._by_part[part]
 
     def mask(self, text: str) -> str:
         """One look per character, however many secrets there are."""
-        heads = self._by_head
-        if not heads:
+        by_part = self._by_part
+        if not by_part:
             return text
-        parts: list[str] = []
-        start = at = 0
-        last = len(text) - _SHORTEST
-        while at <= last:
-            for form in heads.get(text[at : at + _SHORTEST], ()):
-                if text.startswith(form, at):
-                    parts += text[start:at], MASK
-                    start = at = at + len(form)
-                    break
-            else:
-                at += 1
-        return "".join((*parts, text[start:])) if parts else text
+        found: list[tuple[int, int]] = []
+        for at in range(len(text) - _SHORTEST + 1):
+            for form in by_part.get(text[at : at + _SHORTEST], ()):
+                start = at - self._offsets.get(form, at + 1)  # forgotten meanwhile: it would begin before the text
+                if start >= 0 and text.startswith(form, start):
+                    found.append((start, start + len(form)))
+        return _without(text, sorted(found)) if found else text
+
+
+def _without(text: str, spans: list[tuple[int, int]]) -> str:
+    """The text with a mask in place of each span, and one for those that overlap."""
+    parts: list[str] = []
+    end = 0
+    for start, following in spans:
+        if start >= end:
+            parts += text[end:start], MASK
+        end = max(end, following)
+    return "".join((*parts, text[end:]))
 
 
 _secrets = _Secrets()
@@ -130,7 +147,7 @@ def mask(value: object) -> object:
     """The same value without what must not be seen; containers are copied. Never raises.
 
     What is neither text, number, time, UUID nor container becomes its masked repr. Bounded: 16 levels deep,
-    50,000 values, 65,536 characters per string; what lies beyond is cut.
+    50,000 values, 65,536 characters per string, a million of all strings; what lies beyond is cut.
     """
     try:
         return _Walk().mask(value, 0)
@@ -141,11 +158,12 @@ def mask(value: object) -> object:
 class _Walk:
     def __init__(self) -> None:
         self.left = MAX_VALUES
+        self.characters = MAX_TEXTS
 
     def mask(self, value: object, depth: int) -> object:
         self.left -= 1
         if isinstance(value, str):
-            return _text(str.__str__(value))  # a subclass might print something else than it holds
+            return self._text(str.__str__(value))  # a subclass might print something else than it holds
         if isinstance(value, _AS_THEY_ARE):
             return value
         if depth >= MAX_DEPTH or self.left < 0:
@@ -157,9 +175,15 @@ class _Walk:
         if isinstance(value, list | set | frozenset):
             return list(self._several(value, depth + 1))
         if isinstance(value, bytes | bytearray | memoryview):
-            text = _text(bytes(value).decode("utf-8", "surrogateescape"))
+            text = self._text(bytes(value).decode("utf-8", "surrogateescape"))
             return text.encode("utf-8", "surrogateescape")
-        return _text(_shown(value))
+        return self._text(_shown(value))
+
+    def _text(self, text: str) -> str:
+        if self.characters <= 0:
+            return _CUT
+        self.characters -= min(len(text), MAX_TEXT)
+        return _text(text)
 
     def _mapping(self, mapping: Mapping[object, object], depth: int) -> dict[object, object]:
         masked: dict[object, object] = {}
@@ -167,7 +191,7 @@ class _Walk:
             if self.left < 0:
                 masked[_CUT] = _CUT
                 break
-            shown = self.mask(name, depth) if isinstance(name, str | _AS_THEY_ARE) else _text(_shown(name))
+            shown = self.mask(name, depth) if isinstance(name, str | _AS_THEY_ARE) else self._text(_shown(name))
             masked[shown] = self._field(name, value, depth)
         return masked
 

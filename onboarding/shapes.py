@@ -9,26 +9,35 @@ from typing import Final
 
 MASK: Final = "[masked]"
 
-# Names of fields, in lower case, dashes as underscores. A longer name that ends in one of the first list counts
-# too (worker_token, x-auth-token), except a step's.
-_ENDINGS: Final = (
-    "token", "password", "passwd", "secret", "authorization", "cookie", "dsn", "email", "e_mail", "email_address",
-    "api_key", "apikey", "private_key", "signing_key", "vault_key", "vault_keys", "credentials", "first_name",
-    "last_name", "middle_name", "full_name", "legal_name", "preferred_name", "display_name", "surname",
-    "date_of_birth", "phone", "phone_number", "iban", "national_id", "passport_number",
+# Names of fields. A longer name that ends in one of them counts too (worker_token, xAuthToken), except a word of
+# ours.
+DENIED: Final = (
+    "token", "tokens", "password", "passwords", "passwd", "pwd", "passphrase", "secret", "secrets", "auth",
+    "authorization", "cookie", "cookies", "credentials", "signature", "dsn", "api_key", "private_key", "secret_key",
+    "access_key", "encryption_key", "session_key", "signing_key", "vault_key", "vault_keys", "username", "email",
+    "emails", "email_address", "first_name", "last_name", "middle_name", "full_name", "legal_name",
+    "preferred_name", "display_name", "surname", "date_of_birth", "phone", "phone_number", "iban", "ssn",
+    "national_id", "passport_number",
 )  # fmt: skip
-_NAMES: Final = frozenset({"tokens", "passwords", "secrets", "cookies", "emails", "auth", "pwd", "ssn"})
-_STEPS: Final = ("issue_token", "verify_token")
-_LONGEST: Final = max(map(len, (*_ENDINGS, *_STEPS)))
-DENIED: Final = (*_ENDINGS, *sorted(_NAMES))
+_OURS: Final = ("issuetoken", "verifytoken", "badsignature")
+_ENDINGS: Final = tuple(name.replace("_", "") for name in DENIED)
+_LONGEST: Final = max(map(len, DENIED))
 
 # Other ways to write the @ of an address.
-_AT: Final = re.compile(r"[\uff20\ufe6b]|%(?:25)*40|&#(?:64|x40);|\\u0040")
+_AT: Final = re.compile(
+    r"[\uff20\ufe6b]|%(?:25)*40|&(?:#0{0,8}64|#[xX]0{0,8}40|commat);|\\(?:x|u00|U000000)40|=40(?=[A-Za-z])"
+)
 
 # A first look: nearly every string in a log has nothing of all this, and goes no further.
-_SUSPECT: Final = re.compile(rf"""[@"']|(?<![0-9])[:=]|[Bb]earer|BEARER|[Bb]asic|whsec_|eyJ|{_AT.pattern}""")
+_SUSPECT: Final = re.compile(rf"""[@"']|(?<![0-9])[:=]|(?i:bearer)|[Bb]asic|whsec_|eyJ|-----BEGIN|{_AT.pattern}""")
 
-_SEPARATOR: Final = re.compile(r"""\\{0,8}["']\s{0,8}[:,]\s{0,8}b?|=b?(?=[^\s=])""")  # "token": ..., token=...
+_SEPARATOR: Final = re.compile(  # "token": ..., token=..., token = '...'; and loosely token: ..., token = ...
+    r"""\\{0,8}["']\s{0,8}[:,]\s{0,8}b?|=b?(?=[^\s=])|[ ]{1,8}=[ ]{1,8}b?(?=\\{0,8}["'])|(?P<loose>[ ]=[ ]|:[ ]{1,8})"""
+)
+_TOLD: Final = re.compile(  # as a loose value: not prose, no code, no small number
+    r"""(?!\d{1,5}(?![^\s,;)\]}]))(?=[^\s"'\\,;&)\]}(]*\d)[^\s"'\\,;&)\]}(]+(?![^\s,;)\]}])|["']"""
+)
+_LAST: Final = re.compile(r"(?!\d{1,5}(?:\s|\Z))[^\s(]+[ ]{0,8}(?:[\r\n]|\Z)")  # ... or all that is left of the line
 _VALUE: Final = re.compile(
     r"""(?!\\{0,8}(?:None|null|[Tt]rue|[Ff]alse)\b|\[masked\]|SecretStr\('\*)"""
     r"""(?:\\{0,8}(?P<quote>["']).{0,4000}?(?P=quote)|[^\s"'\\,;&)\]}]+)""",
@@ -37,12 +46,21 @@ _VALUE: Final = re.compile(
 _HEADER: Final = re.compile(
     r"""(?P<kept>\b(?:authorization|x-auth-token|cookie)\s*:\s*)[^\s"'](?:[^\r\n"']*[^\s"'])?""", re.IGNORECASE
 )
-_SCHEME: Final = re.compile(r"(?P<kept>\b(?:[Bb]earer|BEARER|[Bb]asic(?=\s+[a-z]*[A-Z0-9+/=]))\s+)[\w.~+/=-]{6,}")
+_SCHEME: Final = re.compile(r"(?P<kept>\b(?:(?i:bearer)|[Bb]asic(?=\s+[a-z]*[A-Z0-9+/=]))\s+)[\w.~+/=-]{6,}")
 _USERINFO: Final = re.compile(  # a password may hold a slash or an @; what follows host:port is none
     r"""(?P<kept>://)(?:[^\s/@:"'<>]{0,512}:(?!\d+[/?#])[^\s"'<>]{0,512}|[^\s/"'<>]{0,512})(?=@)"""
 )
 _KEYS: Final = re.compile(r"(?P<kept>)(?:whsec_[\w+/=-]+|(?<![A-Za-z0-9])eyJ[\w-]{5,}(?:\.[\w-]*){0,4})")
+_PEM: Final = re.compile(
+    r"(?P<kept>)-----BEGIN [A-Z0-9 ]{1,40}-----(?:[^-]|-(?!----))*(?:-----END [A-Z0-9 ]{1,40}-----)?"
+)
+_CHAT: Final = re.compile(  # a webhook's path is its password
+    r"(?P<kept>\b(?:hooks\.slack(?:-gov)?\.com|discord(?:app)?\.com/api/webhooks|webhook\.office\.com)/)[\w./@%~-]+",
+    re.IGNORECASE,
+)
 _SHAPES: Final = (
+    (("-----begin",), _PEM),
+    (("hooks.slack", "discord", "webhook.office"), _CHAT),
     (("://",), _USERINFO),
     (("whsec_", "eyj"), _KEYS),
     (("authorization", "x-auth-token", "cookie"), _HEADER),
@@ -58,18 +76,22 @@ _RUN: Final = re.compile(r"""[^\s<>()\[\]{}|,;:"\\/?&=]+""")  # no address goes 
 _DOT: Final = re.compile(r"[.\u3002\uff0e\uff61]")
 _LABEL: Final = r"[A-Za-z0-9_%\-\u00a1-\u3001\u3003-\uff0d\uff0f-\uff60\uff62-\U0010ffff]+"
 _DOMAIN: Final = re.compile(rf"@{_LABEL}(?:{_DOT.pattern}{_LABEL})+")
+_LITERAL: Final = re.compile(r"""[^\s<>()\[\]{}|,;:"\\/?&=@]{1,64}@\[(?:IPv6:)?[0-9A-Fa-f:.]{2,45}\]""")
+_ON_HOST: Final = re.compile(r"@(?:[A-Za-z][A-Za-z0-9-]*|\d{1,3}(?:\.\d{1,3}){3})[.!'`]*\Z")
+_NODE: Final = re.compile(r"['`]*[\w-]*\Z", re.ASCII)  # Celery's: celery@host, worker-1@10.0.0.5
 
 
 @lru_cache(maxsize=4096)
 def denied(name: str | bytes) -> bool:
     """Whether a field of this name holds what must not be seen."""
     text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str.__str__(name)
-    word = _plain(text.strip())
-    return (word in _NAMES or word.endswith(_ENDINGS)) and not word.endswith(_STEPS)
+    return _denied(text.strip())
 
 
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "_").replace(" ", "_")
+def _denied(name: str) -> bool:
+    """Without regard to case, dashes, underscores and spaces: `firstName`, `first-name` and `First Name` are one."""
+    word = name.lower().replace("_", "").replace("-", "").replace(" ", "")
+    return word.endswith(_ENDINGS) and not word.endswith(_OURS)
 
 
 def mask_shapes(text: str) -> str:
@@ -86,7 +108,7 @@ def mask_shapes(text: str) -> str:
     plain = _AT.sub("@", text)
     if "@" not in plain:
         return text
-    masked = _RUN.sub(_address, _QUOTED_LOCAL.sub(MASK, plain))
+    masked = _RUN.sub(_address, _LITERAL.sub(MASK, _QUOTED_LOCAL.sub(MASK, plain)))
     return text if masked == plain else masked
 
 
@@ -95,13 +117,19 @@ def _mask_fields(text: str) -> str:
     parts: list[str] = []
     start = 0
     for separator in _SEPARATOR.finditer(text):
-        name = _plain(text[max(start, separator.start() - _LONGEST) : separator.start()])
-        if name.endswith(_ENDINGS) and not name.endswith(_STEPS):
+        if _denied(text[max(start, separator.start() - _LONGEST) : separator.start()]):
             value = _VALUE.match(text, separator.end())
-            if value and separator.start() >= start:
+            if value and separator.start() >= start and (not separator["loose"] or _is_told(text, separator)):
                 parts += text[start : separator.end()], MASK
                 start = value.end()
     return "".join((*parts, text[start:]))
+
+
+def _is_told(text: str, separator: re.Match[str]) -> bool:
+    """Whether a value stands behind `token: ` or `token = `, and not the rest of a sentence or of a line of code."""
+    if _TOLD.match(text, separator.end()):
+        return True
+    return ":" in separator.group() and _LAST.match(text, separator.end()) is not None
 
 
 def _dense(match: re.Match[str]) -> str:
@@ -131,5 +159,8 @@ def _address(match: re.Match[str]) -> str:
         names = _DOT.split(domain.group())[1:]
         if any(not name[0].isdigit() for name in names):  # else a version or an IP address: a node's name
             end = domain.end()
+    on_host = _ON_HOST.search(run)
+    if on_host and not _NODE.match(run[: on_host.start()]):  # a dot or a plus: no node's name, but a person's
+        end = on_host.end() - (len(run) - len(run.rstrip(".!'`")))
     start = len(run) - len(run.lstrip("'`"))
     return run[:start] + MASK + run[end:] if end else run

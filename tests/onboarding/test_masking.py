@@ -47,7 +47,12 @@ def no_secret_yet(monkeypatch):
         ("https://h.example/p?email=ada%40example.com&page=1", f"https://h.example/p?email={MASK}&page=1"),
         ("a%2540example.com", MASK),
         ('{"e": "ada\\u0040example.com"}', f'{{"e": "{MASK}"}}'),
-        ("ada&#64;example.com", MASK),
+        *((f"ada{at}example.com", MASK) for at in ("&#64;", "&#064;", "&#X40;", "&commat;", "=40")),
+        *((f"ada{at}example.com", MASK) for at in ("\\x40", "\\U00000040")),
+        ("ada@[10.0.0.1], next", f"{MASK}, next"),
+        ("to ada.lovelace@intranet.", f"to {MASK}."),
+        ("'ada+hr@10.0.0.1'", f"'{MASK}'"),
+        ("jos\u00e9@localhost", MASK),
         ('"ada lovelace"@example.com', f"{MASK}@example.com"),
         ("@ada@example.com", MASK),
         ("mailto:ada@example.com", f"mailto:{MASK}"),
@@ -67,6 +72,19 @@ def no_secret_yet(monkeypatch):
         ('"{\\"api_key\\": \\"s3\\", \\"n\\": 1}"', f'"{{\\"api_key\\": {MASK}, \\"n\\": 1}}"'),
         ("POST /x?access_token=s3&page=2", f"POST /x?access_token={MASK}&page=2"),
         ("[(b'x-auth-token', b's3')]", f"[(b'x-auth-token', b{MASK})]"),
+        ('{"firstName": "Ada", "dateOfBirth": "1815"}', f'{{"firstName": {MASK}, "dateOfBirth": {MASK}}}'),
+        ("token: hunter2, next", f"token: {MASK}, next"),
+        ("X-Deel-Signature: 9f86d0 of 3", f"X-Deel-Signature: {MASK} of 3"),
+        ("password: correcthorse", f"password: {MASK}"),
+        ("password: correcthorse\nnext", f"password: {MASK}\nnext"),
+        ("secret_key = hunter2hunter2", f"secret_key = {MASK}"),
+        ("token = 'a b c'", f"token = {MASK}"),
+        ("Server=x;Pwd=hunter2;", f"Server=x;Pwd={MASK};"),
+        ("BeArEr abc123def", f"BeArEr {MASK}"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----", MASK),
+        ("'-----BEGIN EC PRIVATE KEY-----\\nMIIE-vQ\\n-----END EC PRIVATE KEY-----'", f"'{MASK}'"),
+        ("https://hooks.slack.com/services/T0/B0/xXxX?a=b", f"https://hooks.slack.com/{MASK}?a=b"),
+        ("https://discord.com/api/webhooks/1/xXxX", f"https://discord.com/api/webhooks/{MASK}"),
     ],
 )
 def test_what_looks_secret_or_personal_is_masked(text, masked):
@@ -107,6 +125,18 @@ def test_what_looks_secret_or_personal_is_masked(text, masked):
         "    @functools.wraps(function)",
         "1-5759e988-bd862e3fe1be46a994272793",
         "basic facts, bearer of news",
+        "celery@localhost joined",
+        "w1@worker-7: OK",
+        "left 'worker_2@node'.",
+        "left-pad@1.2.3",
+        "page=403.html limit=40 took_ms=401.5",
+        "2 tokens: 12, secrets: 3",
+        "verify_token: done",
+        "bad_signature: 31415926",
+        "    token = settings.require_deel_token()",
+        "  def me(self, token: SecretStr) -> Identity:",
+        "ONBOARDING_DEEL_TOKEN: the organisation's API token: printable ASCII",
+        "onboarding.store.tokens:live",
     ],
 )
 def test_what_an_engineer_needs_stays(text):
@@ -133,7 +163,8 @@ def test_no_name_is_masked_however_long(words):
 
 
 DENIED = """token worker_token X-Auth-Token authorization Password client_secret dsn Cookie set-cookie email
-work_email first_name last_name full_name vault_keys api-key date_of_birth phone"""
+work_email first_name last_name full_name vault_keys api-key date_of_birth phone firstName dateOfBirth secret_key
+accessKey encryption-key sessionKey webhook_secrets worker_tokens X-Deel-Signature passphrase db_username"""
 
 
 @pytest.mark.parametrize("name", DENIED.split())
@@ -147,8 +178,8 @@ def test_a_denied_field_is_masked_whatever_it_holds(name):
 
 
 def test_steps_are_no_tokens():
-    """`issue_token` and `verify_token` end like a denied name, but are steps."""
-    counts = {"issue_token": 3, "onboarding.verify_token": "done"}
+    """`issue_token` and `verify_token` end like a denied name, but are steps; `bad_signature` is a reason."""
+    counts = {"issue_token": 3, "onboarding.verify_token": "done", "bad_signature": 1}
 
     assert mask(counts) == counts
     assert mask([("issue_token", "verify_token")]) == [("issue_token", "verify_token")]
@@ -335,6 +366,43 @@ def test_bounds_hold_and_leak_nothing():
     assert len(shown[2]) <= masking.MAX_TEXT
 
 
+def test_all_strings_together_are_bounded():
+    """Many long ones cost no more than a few: what lies beyond a million characters is cut."""
+    started = time.monotonic()
+
+    shown = mask(["ada@example.com " * 4000] * 500)
+
+    assert time.monotonic() - started < 4  # some 0.6 s here
+    assert isinstance(shown, list)
+    assert shown[0].startswith(MASK)
+    assert shown.count("[cut]") == 500 - -(-masking.MAX_TEXTS // 64_000)
+
+
+@pytest.mark.parametrize("alike", ["eyJhbGciOiJIUzI1NiJ9.{}", "{}@firm.example.com"])
+def test_secrets_that_begin_or_end_alike_make_it_no_slower(alike):
+    """Each is found by the part that it shares with the fewest others."""
+    known = [alike.format(secrets.token_hex(16)) for _ in range(masking.MAX_SECRETS)]
+    for secret in known:
+        remember_secret(secret)
+    head, tail = alike.split("{}")
+    started = time.monotonic()
+
+    mask((head or tail) * (60_000 // len(alike)))
+
+    assert time.monotonic() - started < 0.5  # some 20 ms here
+    assert masking._secrets.mask(f"<{known[0]}> <{known[-1]}>") == f"<{MASK}> <{MASK}>"
+
+
+def test_secrets_within_and_across_each_other_leave_nothing():
+    """The longer one is masked whole, wherever the shorter one stands in it."""
+    for secret in ("abcdefgh", "cdefghijkl", "fghijk", "xabcdefghijklmnop"):
+        remember_secret(secret)
+
+    assert mask("(abcdefghijkl)") == f"({MASK})"
+    assert mask("(xabcdefghijklmnop)") == f"({MASK})"
+    assert mask("(abcdefghfghijk)") == f"({MASK}{MASK})"
+
+
 SLOW = [
     "a",
     "@",
@@ -351,6 +419,15 @@ SLOW = [
     "\\",
     "cookie: ",
     "' ",
+    "token: ",
+    "token = ",
+    "token: 1(",
+    "-----BEGIN A-----",
+    "-----BEGIN A-----\n-",
+    "a.b@c",
+    "a@[1",
+    "hooks.slack.com/",
+    "=40a",
 ]
 
 
