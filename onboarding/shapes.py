@@ -31,8 +31,8 @@ _AT: Final = re.compile(
 # A first look: nearly every string in a log has nothing of all this, and goes no further.
 _SUSPECT: Final = re.compile(rf"""[@"']|(?<![0-9])[:=]|(?i:bearer)|[Bb]asic|whsec_|eyJ|-----BEGIN|{_AT.pattern}""")
 
-_SEPARATOR: Final = re.compile(  # "token": ..., token=..., token = '...'; and loosely token: ..., token = ...
-    r"""\\{0,8}["']\s{0,8}[:,]\s{0,8}b?|=b?(?=[^\s=])|[ ]{1,8}=[ ]{1,8}b?(?=\\{0,8}["'])|(?P<loose>[ ]=[ ]|:[ ]{1,8})"""
+_SEPARATOR: Final = re.compile(  # "token": ..., token=...; and loosely token: ..., token = ...
+    r"""\\{0,8}["']\s{0,8}[:,]\s{0,8}b?|=b?(?=[^\s=])|(?P<loose>[ ]{1,8}=[ ]{1,8}|:[ ]{1,8})(?:b(?=["']))?"""
 )
 _TOLD: Final = re.compile(  # as a loose value: not prose, no code, no small number
     r"""(?!\d{1,5}(?![^\s,;)\]}]))(?=[^\s"'\\,;&)\]}(]*\d)[^\s"'\\,;&)\]}(]+(?![^\s,;)\]}])|["']"""

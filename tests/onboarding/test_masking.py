@@ -79,6 +79,7 @@ def no_secret_yet(monkeypatch):
         ("password: correcthorse\nnext", f"password: {MASK}\nnext"),
         ("secret_key = hunter2hunter2", f"secret_key = {MASK}"),
         ("token = 'a b c'", f"token = {MASK}"),
+        ("token  =  b'a b c'", f"token  =  b{MASK}"),
         ("Server=x;Pwd=hunter2;", f"Server=x;Pwd={MASK};"),
         ("BeArEr abc123def", f"BeArEr {MASK}"),
         ("-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----", MASK),
@@ -385,9 +386,10 @@ def test_secrets_that_begin_or_end_alike_make_it_no_slower(alike):
     for secret in known:
         remember_secret(secret)
     head, tail = alike.split("{}")
+    shared = head[: masking._SHORTEST] or tail[-masking._SHORTEST :]
     started = time.monotonic()
 
-    mask((head or tail) * (60_000 // len(alike)))
+    mask(shared * (60_000 // len(shared)))
 
     assert time.monotonic() - started < 0.5  # some 20 ms here
     assert masking._secrets.mask(f"<{known[0]}> <{known[-1]}>") == f"<{MASK}> <{MASK}>"
