@@ -145,6 +145,23 @@ def test_a_traceback_shows_no_variables(lines):
     assert "canary-in-a-variable" not in line["exception"]
 
 
+def test_no_text_forges_a_line():
+    """Line breaks and control characters of an event, a field or an exception's text begin no line at the margin."""
+    forged = "\n2026-08-01T12:00:00Z [info     ] forged\r\x1b[2K\u2028forged"
+    stream = io.StringIO()
+    observe.configure("console", stream=stream)
+
+    observe.get_logger("onboarding").info(f"event {forged}", field=forged)
+    logging.getLogger("kombu").warning("lost %s", forged)
+    observe.get_logger("onboarding").error("failed", exc_info=ValueError(forged))
+
+    written = stream.getvalue()
+    starts = [line for line in written.splitlines() if not line.startswith("  ")]
+    assert [line.split("]")[1].split()[0] for line in starts] == ["event", "lost", "failed"]
+    assert "forged" in written
+    assert not set("\r\x1b\u2028") & set(written)
+
+
 def test_urls_of_requests_stay_out(lines):
     """httpx and httpcore tell each request's URL at INFO, headers at DEBUG; both begin at WARNING here."""
     for name in ("httpx", "httpcore.http11", "amqp"):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from onboarding import observe
-from onboarding.deel.client import session_key, worker_key
+from onboarding.deel import session_key, worker_key
 from onboarding.events import Message
 from onboarding.perform import perform
 from onboarding.runs import STEPS
