@@ -96,6 +96,7 @@ def test_the_body_is_the_same_at_every_try(http: Http, sink: Sink):
         (404, Verdict.REFUSED),
         (408, Verdict.LATER),
         (410, Verdict.REFUSED),
+        (425, Verdict.LATER),
         (429, Verdict.LATER),
         (500, Verdict.LATER),
         (503, Verdict.LATER),
