@@ -115,8 +115,7 @@ def _spelt(text: str, name: str) -> str:
     """A stack's lines are indented: the text of an exception in it must not look like another log line."""
     if name not in _STACKS:
         return _escaped(text)
-    first, *others = text.split("\n")
-    return "\n".join([_escaped(first), *(f"  {_escaped(other)}" for other in others)])
+    return "\n".join(f"  {_escaped(one)}" for one in text.split("\n"))
 
 
 def _escaped(text: str) -> str:
