@@ -27,8 +27,9 @@ bench: $(VENV)/.dev ## the figures of the README, measured here
 up: $(VENV)/.base ## worker, intake and upkeep in one process, on the embedded default
 	@$(BIN)/onboarding up
 
-clean: ## what the other targets made (the laptop's store in .onboarding/ too)
-	rm -rf $(VENV) .onboarding .coverage* .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+clean: ## what can be made again; the laptop's store, key and tokens in .onboarding/ stay
+	rm -rf $(VENV) .onboarding/demo .coverage* .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	@if [ -d .onboarding ]; then echo "kept: .onboarding (the store, the vault's key, live tokens); yours to delete"; fi
 
 format: $(VENV)/.dev ## ruff's formatter and fixes
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

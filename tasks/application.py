@@ -3,40 +3,56 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import sys
-import threading
 import warnings
-from types import FrameType
+from functools import cached_property
 from typing import Any
 
 from celery import Celery, signals
 from celery.exceptions import CDeprecationWarning
 
 from onboarding import observe
-from onboarding.failpoints import arm_from_environment, fail_point
 from onboarding.settings import Settings, SettingsError, load
-from tasks import outage_log, process
+from tasks import log_filters
+from tasks.connect import CONNECT_S, HEARTBEAT_S
+from tasks.producer import POLICY
 from tasks.topology import STEPS, UPKEEP, celery_queue, transport_options
 from tasks.unpacking import unpack_nothing
 
 RECONCILE_EVERY_S = 5.0
 FAILURES_EVERY_S = 5.0
 RETIRE_EVERY_S = 600.0
-HTTP_TOTAL_S, SOFT_SHUTDOWN_S = 20, 30  # and the orchestrator's grace 45: in this order
+
+
+class Application(Celery):
+    """Celery with a worker and a beat that see to store and broker first."""
+
+    @cached_property
+    def Worker(self) -> Any:  # noqa: N802 - Celery's name
+        """What `celery -A tasks worker` makes."""
+        return self.subclass_with_self("tasks.worker:Worker")
+
+    @cached_property
+    def Beat(self) -> Any:  # noqa: N802 - Celery's name
+        """What `celery -A tasks beat` makes."""
+        return self.subclass_with_self("tasks.beat:Beat")
 
 
 def make_app(settings: Settings) -> Celery:
     """The application, configured."""
-    app = Celery("onboarding", task_cls="tasks.request:StepTask", include=["tasks.chain", "tasks.upkeep"])
+    app = Application(
+        "onboarding",
+        amqp="tasks.producer:Amqp",
+        task_cls="tasks.request:StepTask",
+        include=["tasks.chain", "tasks.upkeep"],
+    )
     app.conf.update(
         broker_url=settings.broker_url.get_secret_value(),
         broker_transport_options=transport_options(embedded=settings.embedded),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # the default gives up after 100
-        broker_connection_timeout=5,
-        broker_heartbeat=20,
+        broker_connection_timeout=CONNECT_S,
+        broker_heartbeat=HEARTBEAT_S,
         task_queues=[celery_queue(STEPS), celery_queue(UPKEEP)],
         task_default_queue=STEPS,
         task_default_exchange=STEPS,
@@ -47,18 +63,23 @@ def make_app(settings: Settings) -> Celery:
         task_acks_late=True,  # a killed worker's task comes back
         task_reject_on_worker_lost=True,  # a killed child's too
         task_annotations={"*": {"max_retries": None}},  # the rows count the tries, Celery never decides
-        task_publish_retry_policy={"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.4},
+        task_publish_retry_policy=POLICY,
         task_ignore_result=True,  # the store knows: there is no result backend
         task_soft_time_limit=45,
         task_time_limit=60,
         task_send_sent_event=True,  # Flower
         worker_send_task_events=True,
+        # Exclusive control queues, Celery's default, lock out a worker that comes back under the name of one whose host
+        # was just lost. Not exclusive, and durable as RabbitMQ 4.3 wants it, they cost this: two workers of one name
+        # both start, and each question of `celery inspect` or Flower reaches one of the two. The README names each.
+        control_queue_exclusive=False,
+        control_queue_durable=True,
         worker_prefetch_multiplier=1,  # hold what you work on, no more
         worker_cancel_long_running_tasks_on_connection_loss=True,  # else two copies run
         worker_hijack_root_logger=False,  # structlog owns the logs
         worker_redirect_stdouts=False,
         accept_content=["json"],
-        beat_scheduler="celery.beat:Scheduler",  # no schedule file: every entry takes its turn in the store
+        beat_scheduler="tasks.beat:Scheduler",
         beat_schedule={
             name: {"task": name, "schedule": every_s, "options": {"queue": UPKEEP, "expires": 60.0}}
             for name, every_s in (
@@ -76,59 +97,15 @@ def settings_or_exit() -> Settings:
     try:
         return load()
     except SettingsError as error:
-        sys.exit(str(error))
+        sys.stderr.write(f"{error}\n")
+    sys.exit(2)
 
 
 @signals.setup_logging.connect  # connecting it is what keeps Celery's own logging away
 def _own_logging(**_: Any) -> None:
     if not logging.getLogger().handlers:  # else the command line has configured it
         observe.configure(settings.log_format)
-    outage_log.install()
-
-
-@signals.worker_init.connect
-@signals.beat_init.connect
-def _check_settings(**_: Any) -> None:
-    try:
-        settings.require_deel_token()
-        settings.keyring()
-    except SettingsError as error:
-        sys.exit(str(error))
-    arm_from_environment()
-    process.observe_errors(settings)
-
-
-@signals.worker_process_init.connect
-def _after_fork(**_: Any) -> None:
-    process.forget_world()
-    process.observe_errors(settings)
-
-
-@signals.worker_ready.connect
-def _bound_the_shutdown(**_: Any) -> None:
-    # SIGTERM lets a running task end however long it takes, and then the orchestrator's SIGKILL decides; Celery's
-    # own soft shutdown sleeps its whole time even when nothing runs any more. So: SIGTERM, and SIGQUIT, which
-    # gives the messages back, for what still runs after 30 s.
-    celerys = signal.getsignal(signal.SIGTERM)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        patience = threading.Timer(SOFT_SHUTDOWN_S, os.kill, (os.getpid(), signal.SIGQUIT))
-        patience.daemon = True
-        patience.start()
-        if callable(celerys):
-            celerys(number, frame)
-
-    signal.signal(signal.SIGTERM, stop)
-
-
-@signals.before_task_publish.connect
-def _before_publish(**_: Any) -> None:
-    fail_point("publish.before")
-
-
-@signals.after_task_publish.connect
-def _after_publish(**_: Any) -> None:
-    fail_point("publish.after")
+    log_filters.install()
 
 
 warnings.simplefilter("ignore", CDeprecationWarning)

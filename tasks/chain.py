@@ -7,14 +7,17 @@ from typing import Final
 
 import structlog
 from celery import Task
+from celery.exceptions import Reject, Retry
 
 from onboarding import observe, outages
 from onboarding.perform import Again, Anew, Onward, Order, Rest, perform
 from onboarding.runs import Step
 from onboarding.store.engine import StoreUnavailable
-from tasks.application import app
+from tasks.application import app, settings
+from tasks.connect import BROKER_ERRORS, reason_of
 from tasks.process import world
 from tasks.publish import nudge
+from tasks.time_limit import OutOfTime, soft_limit_is_out_of_time
 
 log = structlog.get_logger(__name__)
 
@@ -72,9 +75,8 @@ def carry(task: Task, step: Step, run_id: str, contract_id: str) -> str:
         match _order(step, run_id):
             case Onward():  # done now, or done before: Celery sends the next link
                 return "done"
-            case Again(seconds, why):  # the row already holds the time; a lost retry is the reconciler's
-                # whole seconds, at least one: Celery 5.7 destroys a task whose countdown rounds to zero
-                raise task.retry(exc=Waiting(why), countdown=max(1, ceil(seconds)))
+            case Again(seconds, why):
+                return _again(task, seconds, why)
             case Anew(back_to):
                 _end_chain(task)
                 nudge(run_id, contract_id, back_to)
@@ -86,16 +88,36 @@ def carry(task: Task, step: Step, run_id: str, contract_id: str) -> str:
 
 def _order(step: Step, run_id: str) -> Order:
     try:
-        order = perform(world(), run_id, step)
+        with soft_limit_is_out_of_time():
+            order = perform(world(), run_id, step)
     except StoreUnavailable as away:
         outages.say_once("store_unavailable", error=str(away))
         return Again(STORE_AWAY_S, "store_unavailable")
+    except OutOfTime:  # the attempt has no end: it counts as a crash, and the lease runs out first
+        log.warning("step_out_of_time", limit_s=app.conf.task_soft_time_limit)
+        return Again(settings.lease_seconds, "out_of_time")
     except Exception as defect:  # requeueing it would be a hot loop; the lease runs out first
         observe.report_defect(defect)
         log.exception("carry_defect")
-        return Again(world().terms.lease_s, "internal_error")
+        return Again(settings.lease_seconds, "internal_error")
     outages.over("store_unavailable")
     return order
+
+
+def _again(task: Task, seconds: float, why: str) -> str:
+    """Send this message once more, later. The row holds the time already: a retry that is lost is the reconciler's."""
+    try:
+        # whole seconds, at least one: Celery 5.7 destroys a task whose countdown rounds to zero
+        raise task.retry(exc=Waiting(why), countdown=max(1, ceil(seconds)))
+    except Retry:
+        outages.over("retries_fail")
+        raise
+    except Reject as unsent:  # Celery's word for a retry that it could not publish: it would end among the dead letters
+        if not isinstance(unsent.reason, BROKER_ERRORS):
+            observe.report_defect(unsent.reason)
+        outages.say_once("retries_fail", error=reason_of(unsent.reason))
+        _end_chain(task)
+        return f"{why}; the broker took no retry"
 
 
 def _end_chain(task: Task) -> None:

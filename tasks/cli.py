@@ -47,7 +47,7 @@ class CeleryShell:
         settings = _settings()
         if settings.embedded:
             return
-        from tasks.serve import declare  # noqa: PLC0415
+        from tasks.connect import declare  # noqa: PLC0415
 
         with _broker_errors():
             declare(settings)
@@ -56,25 +56,40 @@ class CeleryShell:
         """The intake process."""
         from tasks.serve import serve_intake  # noqa: PLC0415
 
-        serve_intake(_settings())
+        with _broker_errors():
+            serve_intake(_settings())
 
     def serve_all(self, beside: Callable[[], None] | None = None) -> None:
         """All in one."""
         from tasks.serve import serve_all  # noqa: PLC0415
 
         self._serving = True
-        serve_all(_settings(), beside)
+        with _broker_errors():
+            serve_all(_settings(), beside)
 
 
 @contextmanager
 def _broker_errors() -> Iterator[None]:
+    """What the layers below raise, as the command line tells it."""
+    from onboarding.cli.refusal import Refusal  # noqa: PLC0415
     from onboarding.cli.shell import BrokerUnavailable  # noqa: PLC0415
-    from tasks.connect import BROKER_ERRORS  # noqa: PLC0415
+    from onboarding.schema import UPGRADE, SchemaMissing  # noqa: PLC0415
+    from tasks.connect import BROKER_ERRORS, BrokerRefuses, reason_of, refusal_in  # noqa: PLC0415
 
     try:
         yield
+    except SchemaMissing as missing:
+        raise Refusal("it was not started", str(missing), then=(UPGRADE,)) from None
+    except BrokerRefuses as no:
+        refusal = no
     except BROKER_ERRORS as error:
-        raise BrokerUnavailable(type(error).__name__) from None
+        found = refusal_in(error)
+        if found is None:
+            raise BrokerUnavailable(reason_of(error)) from None
+        refusal = found
+    else:
+        return
+    raise Refusal("the broker refuses", refusal.told, f"What to do: {refusal.hint}.", then=("onboarding doctor",))
 
 
 def _settings() -> Settings:

@@ -22,41 +22,39 @@ LOOK_EVERY_S = 1.0
 
 
 def serve(settings: Settings, intake: Intake, beside: Callable[[], None] | None = None) -> None:
-    """Run until a signal, or until `beside` returns; what it raises is raised here."""
-    if settings.embedded:
-        upkeep.start_over(world())
+    """Run until a signal, or until `beside` returns; what it raises is raised here, and so is what ends a thread."""
     stopping = threading.Event()
     failures: list[BaseException] = []
     consumer = IntakeConsumer(Connection(**connection_settings(settings)), intake)
 
-    def run_beside(work: Callable[[], None]) -> None:
+    def run(work: Callable[[], None]) -> None:
         try:
             work()
         except BaseException as failure:  # noqa: BLE001 - handed to the main thread as it is
             failures.append(failure)
-        state.should_stop = 0  # a warm stop: the worker looks at it once a round
+        finally:
+            state.should_stop = 0  # a warm stop: the worker looks at it once a round
+
+    works = {"intake": consumer.run, "upkeep": lambda: _keep_up(stopping), "beside": beside}
+    threads = [
+        threading.Thread(target=run, args=(work,), daemon=True, name=name) for name, work in works.items() if work
+    ]
 
     def ready(**_: object) -> None:
-        if beside is not None:
-            threading.Thread(target=run_beside, args=(beside,), daemon=True, name="beside").start()
+        if settings.embedded:
+            upkeep.start_over(world())
+        for thread in threads:
+            thread.start()
 
-    threads = [
-        threading.Thread(target=consumer.run, daemon=True, name="intake"),
-        threading.Thread(target=_keep_up, args=(stopping,), daemon=True, name="upkeep"),
-    ]
     signals.worker_ready.connect(ready, weak=False)
-    for thread in threads:
-        thread.start()
     try:
-        worker = app.Worker(
-            pool="solo", concurrency=1, loglevel="INFO", quiet=True, without_gossip=True, without_mingle=True
-        )
-        worker.start()
+        app.Worker(pool="solo", concurrency=1, loglevel="INFO", quiet=True).start()
     finally:
         stopping.set()
         consumer.should_stop = True
         for thread in threads:
-            thread.join(timeout=5)
+            if thread.is_alive() and thread.name != "beside":
+                thread.join(timeout=5)
         close_world()
     if failures:
         raise failures[0]

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import structlog
 from celery import chain
 
-from onboarding.failpoints import fail_point
+from onboarding import outages
 from onboarding.notify import Notification, PublishFailed
 from onboarding.runs import STEPS, Step
-from tasks.connect import BROKER_ERRORS
+from tasks.connect import BROKER_ERRORS, reason_of
+from tasks.producer import POLICY
 from tasks.topology import HRIS_EVENTS, INTAKE_QUEUE, OUTGOING
-
-log = structlog.get_logger(__name__)
-
-POLICY = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.4}
 
 
 def nudge(run_id: str, contract_id: str, step: Step) -> bool:
@@ -27,8 +23,9 @@ def nudge(run_id: str, contract_id: str, step: Step) -> bool:
     try:
         chain(*links).apply_async()
     except BROKER_ERRORS as error:
-        log.warning("nudge_failed", run_id=run_id, error=type(error).__name__)
+        outages.say_once("nudges_fail", error=reason_of(error))
         return False
+    outages.over("nudges_fail")
     return True
 
 
@@ -36,13 +33,11 @@ def publish_notification(notification: Notification) -> None:
     """Put a notification on `onboarding.events`, confirmed. Raises PublishFailed."""
     from tasks.application import app  # noqa: PLC0415 - the application imports this module
 
-    fail_point("publish.before")
     try:
         with app.producer_pool.acquire(block=True, timeout=5) as producer:
             publish_json(producer, notification)
     except BROKER_ERRORS as error:
-        raise PublishFailed(type(error).__name__) from None
-    fail_point("publish.after")
+        raise PublishFailed(reason_of(error)) from None
 
 
 def publish_event(body: bytes, headers: Mapping[str, str], routing_key: str) -> None:

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from kombu import Connection
 
 from onboarding.budget import fingerprint_of
-from onboarding.failpoints import arm_from_environment
 from onboarding.intake import Intake
 from onboarding.settings import Settings
 from onboarding.store import migrate
 from onboarding.store.engine import Store
-from tasks import outage_log, process, topology
+from tasks import startup
 from tasks.connect import connection_settings
 
 
@@ -25,20 +24,16 @@ def intake_of(settings: Settings, lease_s: float | None = None) -> Intake:
     return Intake(store, settings.keyring(), settings.webhook_secrets, lease_s, fingerprint)
 
 
-def declare(settings: Settings) -> None:
-    """Declare exchanges and queues."""
-    with Connection(**connection_settings(settings)) as connection:
-        connection.ensure_connection(max_retries=1, timeout=5)
-        topology.declare_all(connection.default_channel)
-
-
 def serve_intake(settings: Settings) -> None:
-    """Take events off the queue until SIGTERM or Ctrl-C. A broker that is away is waited for."""
-    from tasks.intake import IntakeConsumer  # noqa: PLC0415 - it needs the Celery application, `declare` does not
+    """Take events off the queue until SIGTERM or Ctrl-C. A broker or store that is away is waited for.
 
-    arm_from_environment()
-    outage_log.install()
-    process.observe_errors(settings)
+    Raises SchemaMissing or BrokerRefuses.
+    """
+    from tasks.intake import IntakeConsumer  # noqa: PLC0415 - it needs the Celery application, others do not
+
+    startup.prepare(settings)
+    startup.wait_for_store(settings)
+    startup.wait_for_broker(settings)
     consumer = IntakeConsumer(Connection(**connection_settings(settings)), intake_of(settings))
 
     def stop(*_: object) -> None:
@@ -50,9 +45,13 @@ def serve_intake(settings: Settings) -> None:
 
 
 def serve_all(settings: Settings, beside: Callable[[], None] | None) -> None:
-    """All in one process. On the embedded default the store is made first if there is none."""
+    """All in one process. On the embedded default the store is made first if there is none.
+
+    Raises SchemaMissing or BrokerRefuses.
+    """
     from tasks.embedded import serve  # noqa: PLC0415 - it makes the Celery application
 
+    startup.prepare(settings)
     if settings.sqlite_path is not None:
         settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
         store = Store(settings.database_url.get_secret_value())

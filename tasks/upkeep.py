@@ -9,6 +9,7 @@ from onboarding.store.engine import StoreUnavailable
 from tasks.application import FAILURES_EVERY_S, RECONCILE_EVERY_S, app
 from tasks.process import world
 from tasks.publish import nudge
+from tasks.time_limit import OutOfTime, soft_limit_is_out_of_time
 
 log = structlog.get_logger(__name__)
 
@@ -34,19 +35,29 @@ def retire() -> str:
 def attempt_upkeep(work: str, every_s: float) -> str:
     """Do one kind of upkeep now, if it is its turn. A store that is away is said once; the next turn does it."""
     try:
-        match work:
-            case "reconcile":
-                count = upkeep.reconcile(world(), lambda due: nudge(due.run_id, due.contract_id, due.step), every_s)
-                return f"{count} nudged"
-            case "tell_failures":
-                return f"{upkeep.tell_failures(world(), every_s)} told"
-            case _:
-                upkeep.retire(world())
-                return "done"
+        with soft_limit_is_out_of_time():
+            said = _do(work, every_s)
     except StoreUnavailable as away:
         outages.say_once("store_unavailable", error=str(away))
         return "store unavailable"
+    except OutOfTime:  # what was committed stays; the next turn does the rest
+        log.warning("upkeep_out_of_time", work=work, limit_s=app.conf.task_soft_time_limit)
+        return "out of time"
     except Exception as defect:  # Celery would send its text and traceback to Flower; the next turn does the work
         observe.report_defect(defect)
         log.exception("upkeep_defect", work=work)
         return "internal error"
+    outages.over("store_unavailable")
+    return said
+
+
+def _do(work: str, every_s: float) -> str:
+    match work:
+        case "reconcile":
+            count = upkeep.reconcile(world(), lambda due: nudge(due.run_id, due.contract_id, due.step), every_s)
+            return f"{count} nudged"
+        case "tell_failures":
+            return f"{upkeep.tell_failures(world(), every_s)} told"
+        case _:
+            upkeep.retire(world())
+            return "done"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -32,3 +34,9 @@ def rabbitmq_reachable() -> bool:
     except OSError:
         return False
     return True
+
+
+def rabbitmqctl(*arguments: str) -> bool:
+    """Whether it did what was asked; without the tool, or the right to use it, it did not."""
+    tool = shutil.which("rabbitmqctl")
+    return tool is not None and subprocess.run([tool, "-q", *arguments], capture_output=True).returncode == 0

@@ -27,7 +27,7 @@ def upgrade_command(shell: Shell, *, as_json: bool) -> None:
     """Bring the schema to this release's, and declare exchanges and queues.
 
     Safe to repeat, and while the release before still runs. Makes the SQLite file if there is none. A broker
-    that does not answer is told, and is no failure: every process declares what it needs.
+    that does not answer is told, and is no failure: every process declares what it needs. One that refuses is.
     """
     before, after = _upgrade(start())
     try:

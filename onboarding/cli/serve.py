@@ -6,13 +6,14 @@ from urllib.parse import urlsplit
 
 import click
 
+from onboarding import schema
 from onboarding.cli.options import examples
 from onboarding.cli.printing import hint
 from onboarding.cli.refusal import WRONG_USAGE, Refusal
 from onboarding.cli.shell import Shell
 from onboarding.cli.start import start
+from onboarding.schema import SchemaMissing
 from onboarding.settings import Settings, unknown
-from onboarding.store import migrate
 from onboarding.store.engine import Store, StoreUnavailable
 
 PATIENCE_S = 2.0
@@ -65,13 +66,13 @@ def _start() -> Settings:
 
 
 def _require_schema(settings: Settings) -> None:
-    """Raises Refusal where the store answers and has no tables. One that is away is waited for later."""
+    """Raises Refusal where the store answers and its tables are not this release's. One that is away is waited for."""
     store = Store(settings.database_url.get_secret_value(), patience_s=PATIENCE_S)
     try:
-        revision = migrate.current(store)
+        schema.check(store)
     except StoreUnavailable:
         return
+    except SchemaMissing as missing:
+        raise Refusal("it was not started", str(missing), then=(schema.UPGRADE,)) from None
     finally:
         store.close()
-    if revision is None:
-        raise Refusal("it was not started", "The store has no tables yet.", then=("onboarding db upgrade",))

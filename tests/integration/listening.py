@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import shutil
 import socket
-import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -24,6 +22,7 @@ from kombu.transport import native_delayed_delivery as delayed
 from sqlalchemy import Engine, inspect, text
 
 from tasks import topology
+from tests.servers import rabbitmqctl
 
 
 class FakeSentry:
@@ -213,9 +212,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def rabbitmqctl(*arguments: str) -> bool:
-    """Whether it did what was asked; without the tool, or the right to use it, it did not."""
-    tool = shutil.which("rabbitmqctl")
-    return tool is not None and subprocess.run([tool, "-q", *arguments], capture_output=True).returncode == 0

@@ -1,4 +1,4 @@
-"""A TCP proxy that a test cuts: the server behind it is away, for who speaks through it."""
+"""A TCP proxy that a test cuts, or silences: the server behind it is away, for who speaks through it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from typing import Self
+from urllib.parse import urlsplit
 
 
 class Proxy:
@@ -14,6 +15,8 @@ class Proxy:
     def __init__(self, host: str, port: int, *, down: bool = False) -> None:
         self._target = (host, port)
         self._down = down
+        self._passing = threading.Event()
+        self._passing.set()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -26,6 +29,7 @@ class Proxy:
 
     def __exit__(self, *_: object) -> None:
         self._closed = True
+        self._passing.set()
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
         self._thread.join(2)
@@ -40,9 +44,20 @@ class Proxy:
             for end in pair:
                 _close(end)
 
+    def hold(self) -> None:
+        """Connections are taken and stay open, and no byte comes through, either way."""
+        self._passing.clear()
+
+    def lose(self) -> None:
+        """A host is gone: its connections stay silent for good, and new ones, to the next host, pass."""
+        self._passing.clear()
+        self._passing = threading.Event()
+        self._passing.set()
+
     def restore(self) -> None:
         """The server is back."""
         self._down = False
+        self._passing.set()
 
     def _accept(self) -> None:
         while not self._closed:
@@ -58,13 +73,15 @@ class Proxy:
             far.settimeout(None)
             self._pairs.append((near, far))
             for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+                threading.Thread(target=_pump, args=(source, sink, self._passing), daemon=True).start()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(source: socket.socket, sink: socket.socket, passing: threading.Event) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
+            passing.wait()
             sink.sendall(data)
+    passing.wait()
     _close(source)
     _close(sink)
 
@@ -73,3 +90,15 @@ def _close(end: socket.socket) -> None:
     with contextlib.suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
     end.close()
+
+
+def proxied(url: str, proxy: Proxy) -> str:
+    """The same server, through the proxy."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[0] + f"@127.0.0.1:{proxy.port}").geturl()
+
+
+def proxy_to(url: str, *, down: bool = False) -> Proxy:
+    """One before the server that a URL names."""
+    parts = urlsplit(url)
+    return Proxy(parts.hostname or "127.0.0.1", parts.port or 0, down=down)

@@ -36,6 +36,7 @@ class System:
         self.sink = Sink(secret=self.secret).start()
         self.store = Store(store_url)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._hris: Connection | None = None
         label, key = next(iter(self.deel.signing_keys.items()))
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ONBOARDING_")},
@@ -93,17 +94,19 @@ class System:
 
     def publish(self, body: bytes, headers: dict[str, Any] | None = None, **properties: Any) -> None:
         """Put a message on `hris.events`, as a gateway would."""
-        with Connection(self.broker_url, transport_options={"confirm_publish": True}) as connection:
-            topology.declare_all(connection.default_channel)
-            connection.Producer().publish(
-                body,
-                exchange=topology.HRIS_EVENTS,
-                routing_key=properties.pop("routing_key", "contract.created"),
-                headers=headers or {},
-                content_type=properties.pop("content_type", "application/json"),
-                content_encoding="binary",
-                **properties,
-            )
+        if self._hris is None:
+            self._hris = Connection(self.broker_url, transport_options={"confirm_publish": True})
+            topology.declare_all(self._hris.default_channel)
+        self._hris.Producer().publish(
+            body,
+            exchange=topology.HRIS_EVENTS,
+            routing_key=properties.pop("routing_key", "contract.created"),
+            headers=headers or {},
+            content_type=properties.pop("content_type", "application/json"),
+            content_encoding="binary",
+            retry=True,
+            **properties,
+        )
 
     def hire(self, contract: str, **facts: Any) -> None:
         """A contract at Deel and its signed webhook on the queue."""
@@ -159,17 +162,24 @@ class System:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
 
-    def terminate(self, name: str, timeout_s: float = 20) -> int:
-        """SIGTERM, and the exit code."""
-        process = self.processes.pop(name)
-        process.send_signal(signal.SIGTERM)
-        return process.wait(timeout_s)
+    def stop(self, *names: str, sent: signal.Signals = signal.SIGTERM, within_s: float = 20) -> list[int]:
+        """The signal to all of them at once, and their exit codes."""
+        processes = [self.processes.pop(name) for name in names]
+        for process in processes:
+            process.send_signal(sent)
+        return [process.wait(within_s) for process in processes]
+
+    def said(self, name: str, event: str) -> int:
+        """How often a process logged an event."""
+        return sum(entry["event"] == event for entry in self.entries(name))
 
     def close(self) -> None:
         """Leave nothing running."""
         for name in list(self.processes):
             with contextlib.suppress(ProcessLookupError):
                 self.kill(name)
+        if self._hris is not None:
+            self._hris.release()
         self.deel.stop()
         self.sink.stop()
         self.store.close()

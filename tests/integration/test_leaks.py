@@ -102,10 +102,7 @@ def start(system: System, log_format: str) -> None:
 
 def stop(system: System, log_format: str) -> None:
     """SIGTERM to all at once."""
-    names = (f"worker-{log_format}", "beat", f"intake-{log_format}")
-    for name in names:
-        system.processes[name].terminate()
-    assert [system.processes.pop(name).wait(20) for name in names] == [0, 0, 0]
+    assert system.stop(f"worker-{log_format}", "beat", f"intake-{log_format}") == [0, 0, 0]
 
 
 def start_flower(system: System) -> Flower:

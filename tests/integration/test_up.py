@@ -84,3 +84,15 @@ def test_a_failure_is_told_and_a_replay_from_another_process_is_carried(embedded
     assert embedded.sink.received[0].body["data"]["reason"] == "request_rejected"
     assert embedded.cli("replay", "c-1", "--yes", "--because", "mended").returncode == 0
     embedded.until(lambda: embedded.states() == {"completed": 1}, 20, "c-1 completed")
+
+
+@pytest.mark.rabbitmq
+def test_a_part_that_dies_takes_the_process_with_it(make_system, broker: str, tmp_path):
+    """A process without its intake looks alive and takes nothing in: whoever restarts it must see its end."""
+    system: System = make_system(
+        broker, f"sqlite:///{tmp_path / 'onboarding.db'}", failpoints="intake_ack.before=raise"
+    )
+    up(system)
+    system.publish(b"{}")
+    assert system.processes.pop("up").wait(20) == 1
+    assert "Injected" in system.log("up")

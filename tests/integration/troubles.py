@@ -21,9 +21,8 @@ from onboarding.store.engine import Store
 from onboarding.store.tables import metadata
 from tasks import topology
 from tests.integration.canaries import Canary
-from tests.integration.listening import rabbitmqctl
 from tests.integration.system import ROOT, System
-from tests.servers import POSTGRES
+from tests.servers import POSTGRES, rabbitmqctl
 
 REASONS = {
     *("token_superseded", "identity_mismatch", "not_eor", "request_rejected", "notify_rejected", "crash_loop"),
@@ -208,10 +207,11 @@ def credentials(broker_url: str, store_url: str) -> Iterator[tuple[str, str]]:
     """The same broker and store, empty, by users whose passwords would be recognised."""
     store = Store(store_url)
     with store.engine.begin() as db:
-        db.execute(text(f"TRUNCATE {', '.join(table.name for table in metadata.sorted_tables)} CASCADE"))
+        for table in reversed(metadata.sorted_tables):
+            db.execute(table.delete())
     store.close()
     with Connection(broker_url) as connection:
-        for queue in ("onboarding.intake", topology.DEAD, topology.STEPS, topology.UPKEEP):
+        for queue in (topology.INTAKE, topology.DEAD, topology.STEPS, topology.UPKEEP):
             connection.default_channel.queue_delete(queue)
     with ExitStack() as stack:
         yield stack.enter_context(_broker_user(broker_url)), stack.enter_context(_store_role(store_url))

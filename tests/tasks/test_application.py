@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, beat
 from celery.backends.base import DisabledBackend
 from celery.exceptions import QueueNotFound
 from kombu.utils.imports import symbol_by_name
@@ -18,13 +18,18 @@ from kombu.utils.imports import symbol_by_name
 from onboarding.runs import STEPS
 from onboarding.settings import load
 from onboarding.transport import Http
-from tasks import application, chain, upkeep
+from tasks import application, chain, topology, upkeep
+from tasks.beat import Scheduler
+from tasks.intake import read_death
+from tasks.producer import Producer
 from tasks.request import Request
+from tasks.worker import SOFT_SHUTDOWN_S
 
 ROOT = Path(__file__).parents[2]
 CELERY = str(Path(sys.executable).with_name("celery"))
 PASSWORD, OTHER = "canary-one-of-a-broker", "canary-two-of-a-broker"
 ORCHESTRATORS_GRACE_S = 45
+NOWHERE = "amqp://u:p@127.0.0.1:1/v"
 UPKEEP_TASKS = {f"onboarding.{name}" for name in ("reconcile", "tell_failures", "retire")}
 
 
@@ -70,26 +75,44 @@ def test_a_worker_holds_what_it_works_on_and_no_more(app: Celery):
 
 
 def test_publishing_is_confirmed_and_bounded(app: Celery):
-    """A publish that the broker did not take is an error within seconds."""
+    """A publish that the broker did not take is an error within seconds; tests/integration measures it."""
+    assert app.amqp.producer_pool.Producer is Producer
     for connection in (app.connection_for_write(), app.connection_for_read()):
         with connection:
             assert connection.transport_options["confirm_publish"]
-            assert connection.transport_options["write_timeout"] <= 30
-            assert connection.connect_timeout <= 5
+            assert connection.transport_options["read_timeout"] == connection.transport_options["write_timeout"] == 8
+            assert connection.connect_timeout == 3
 
 
-@pytest.mark.parametrize("name", ["onboarding.steps", "onboarding.upkeep"])
-def test_the_queues_are_quorum_queues_on_topic_exchanges(app: Celery, name: str):
-    """They survive a broker, count deliveries and dead-letter; native delayed delivery needs the topic exchange."""
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("onboarding.steps", {"x-dead-letter-exchange": "onboarding.dead"}),
+        ("onboarding.upkeep", {"x-max-length": 100}),  # beat's turns expire: while no worker runs, thousands a day
+    ],
+)
+def test_the_queues_are_quorum_queues_on_topic_exchanges(app: Celery, name: str, end: dict[str, Any]):
+    """They survive a broker and count deliveries; native delayed delivery needs the topic exchange."""
     queue = app.amqp.queues[name]
-    assert queue.queue_arguments == {
-        "x-queue-type": "quorum",
-        "x-delivery-limit": 20,
-        "x-dead-letter-exchange": "onboarding.dead",
-    }
+    assert queue.queue_arguments == {"x-queue-type": "quorum", "x-delivery-limit": 20, **end}
     assert (queue.durable, queue.exclusive, queue.auto_delete) == (True, False, False)
     assert (queue.exchange.name, queue.exchange.type, queue.exchange.durable) == (name, "topic", True)
     assert queue.routing_key == name
+
+
+def test_no_event_is_dropped_for_being_delivered_too_often():
+    """RabbitMQ 4 drops after 20 where nothing else is said: ours become dead letters, which somebody sees."""
+    assert topology.INTAKE_QUEUE.queue_arguments == {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": 100,
+        "x-dead-letter-exchange": "onboarding.dead",
+    }
+    assert read_death([{"reason": "delivery_limit", "queue": topology.INTAKE}]) == ("delivery_limit", topology.INTAKE)
+
+
+def test_workers_of_one_name_do_not_lock_each_other_out(app: Celery):
+    """Control queues that are not exclusive, and durable, as RabbitMQ 4.3 wants every other queue."""
+    assert (app.conf.control_queue_exclusive, app.conf.control_queue_durable) == (False, True)
 
 
 def test_there_are_two_queues_and_a_typo_is_an_error(app: Celery):
@@ -122,14 +145,14 @@ def test_beat_sends_upkeep_where_it_is_consumed_and_lets_it_expire(app: Celery, 
     for entry in entries:
         assert entry["options"] == {"queue": "onboarding.upkeep", "expires": 60.0}
         assert entry["schedule"] > 0
-    assert app.conf.beat_scheduler == "celery.beat:Scheduler", "no schedule file: it runs in a read-only container"
+    assert not issubclass(Scheduler, beat.PersistentScheduler), "no schedule file: it runs in a read-only container"
 
 
 def test_stopping_is_slower_than_a_call_and_quicker_than_the_orchestrator():
     """A step in hand is finished; nothing is killed half way."""
     http = Http()
     http.close()
-    assert http.total_s == application.HTTP_TOTAL_S < application.SOFT_SHUTDOWN_S < ORCHESTRATORS_GRACE_S
+    assert http.total_s < SOFT_SHUTDOWN_S < ORCHESTRATORS_GRACE_S
 
 
 def test_celery_leaves_the_logs_to_us(app: Celery):
@@ -161,18 +184,31 @@ def test_a_report_of_the_settings_shows_no_password():
     [
         ("worker", {"broker_url": "redis://:canary-of-redis@127.0.0.1/0"}, "BROKER_URL"),
         ("worker", {"deel_rate": "canary"}, "DEEL_RATE"),
-        ("worker", {}, "DEEL_TOKEN"),
-        ("beat", {"deel_token": "canary of deel"}, "DEEL_TOKEN"),
-        ("beat", {"deel_token": "canary", "database_url": "postgresql://u:canary@127.0.0.1:1/x"}, "VAULT_KEYS"),
+        ("worker", {"broker_url": NOWHERE}, "DEEL_TOKEN"),
+        ("beat", {"broker_url": NOWHERE, "deel_token": "canary of deel"}, "DEEL_TOKEN"),
+        (
+            "beat",
+            {"broker_url": NOWHERE, "deel_token": "canary", "database_url": "postgresql://u:canary@127.0.0.1:1/x"},
+            "VAULT_KEYS",
+        ),
+        ("worker", {"broker_url": NOWHERE, "deel_token": "canary", "failpoints": "foo=kill"}, "FAILPOINTS"),
+        ("worker", {"deel_token": "canary"}, "BROKER_URL"),
+        ("beat", {"deel_token": "canary"}, "BROKER_URL"),
+        ("flower", {"deel_token": "canary"}, "BROKER_URL"),
     ],
 )
 def test_a_wrong_setting_ends_a_process_with_a_line_that_names_it(
-    process: str, settings: dict[str, str], variable: str
+    process: str, settings: dict[str, str], variable: str, tmp_path: Path
 ):
-    """Before it reaches the broker; without a traceback, and without the value."""
-    ended = run(process, **settings)
-    assert ended.returncode == 1
+    """Before it reaches the broker; without a traceback, and without the value. None runs on a broker of its own."""
+    ended = run(process, **{"database_url": f"sqlite:///{tmp_path}/onboarding.db", **settings})
+    assert ended.returncode == 2
     named = [line for line in ended.stderr.splitlines() if line.startswith("ONBOARDING_")]
     assert [line.partition(":")[0] for line in named] == [f"ONBOARDING_{variable}"]
     assert "Traceback" not in ended.stderr
     assert "canary" not in ended.stdout + ended.stderr
+
+
+def test_help_needs_no_broker():
+    """Who asks how to start a worker has not started one."""
+    assert run("worker", "--help").returncode == 0

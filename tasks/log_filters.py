@@ -1,0 +1,63 @@
+"""What libraries log too much of: a broker that is away at every try, with a trace; upkeep's comings and goings."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Final
+
+from onboarding import outages
+from tasks.connect import BROKER_ERRORS, BrokerRefuses, refusal_in
+
+AWAY: Final = ("cannot connect", "connection to broker lost", "connection error", "retrying delayed delivery setup")
+UPKEEP: Final = re.compile(r"task onboarding\.(reconcile|tell_failures|retire)\[\S+ (received|succeeded)")
+
+
+class OutageFilter(logging.Filter):
+    """Said once, in a line; and a refusal of the broker's with what to do. Lets everything else pass."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for a line that repeats what was said, or that we say in our own words."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, BrokerRefuses):
+            return False  # it ends the process, with its line
+        text = record.getMessage().lower()
+        if any(words in text for words in AWAY):
+            outages.say_once("broker_unavailable", logger=record.name)
+            return False
+        if text.startswith("connected to"):
+            outages.over("broker_unavailable")
+        if isinstance(error, BROKER_ERRORS):
+            record.exc_info = record.exc_text = None
+            refusal = refusal_in(error)
+            if refusal is not None:
+                record.msg, record.args = str(refusal), ()
+        return True
+
+
+class UpkeepFilter(logging.Filter):
+    """Of two tasks every five seconds nobody reads that they came and went; what they did, they say themselves."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for a line that a hundred thousand others equal, every day."""
+        return not UPKEEP.match(record.getMessage().lower())
+
+
+_OUTAGE: Final = OutageFilter()
+_UPKEEP: Final = UpkeepFilter()
+_FILTERS: Final[dict[str, tuple[logging.Filter, ...]]] = {
+    "celery.app.trace": (_OUTAGE, _UPKEEP),
+    "celery.beat": (_OUTAGE,),
+    "celery.worker": (_OUTAGE,),
+    "celery.worker.consumer.connection": (_OUTAGE,),
+    "celery.worker.consumer.consumer": (_OUTAGE,),
+    "celery.worker.consumer.delayed_delivery": (_OUTAGE,),
+    "celery.worker.strategy": (_UPKEEP,),
+}
+
+
+def install() -> None:
+    """To be called by every process that speaks to the broker. Twice is once."""
+    for name, filters in _FILTERS.items():
+        for each in filters:
+            logging.getLogger(name).addFilter(each)

@@ -1,0 +1,167 @@
+"""What a process does when its store or broker is not there, or not as it should be: it waits, or it ends in a line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from kombu import Connection, Exchange, Queue
+
+from tasks import topology
+from tests.integration.proxy import proxied, proxy_to
+from tests.integration.system import BIN, ROOT, System
+from tests.servers import rabbitmqctl
+
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.postgres]
+CELERY, ONBOARDING = str(BIN / "celery"), str(BIN / "onboarding")
+PROCESSES = {
+    "worker": (CELERY, "-A", "tasks", "worker", "-c", "1"),
+    "beat": (CELERY, "-A", "tasks", "beat"),
+    "intake": (ONBOARDING, "intake"),
+    "up": (ONBOARDING, "up"),
+}
+COMMANDS = {
+    "db": (ONBOARDING, "db", "upgrade"),
+    "send": (ONBOARDING, "send", "c-1"),
+    "doctor": (ONBOARDING, "doctor"),
+}
+
+
+def ended(system: System, commands: dict[str, tuple[str, ...]]) -> dict[str, tuple[int, str]]:
+    """Exit code and output of each, run side by side to their ends."""
+    system.environment["PYTHONWARNINGS"] = "ignore"  # Celery's own, where the tests run as root
+    running = {
+        name: subprocess.Popen(
+            command, env=system.environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for name, command in commands.items()
+    }
+    try:
+        outputs = {name: process.communicate(timeout=60)[0] for name, process in running.items()}
+    finally:
+        for process in running.values():
+            process.kill()
+            process.wait()
+    return {name: (running[name].returncode, output) for name, output in outputs.items()}
+
+
+def assert_refused(system: System, commands: dict[str, tuple[str, ...]], *words: str) -> None:
+    for name, (code, output) in ended(system, commands).items():
+        assert code == 1, f"{name}: {output}"
+        assert all(word in output for word in words), f"{name}: {output}"
+        assert "Traceback" not in output, name
+        assert len([line for line in output.splitlines() if words[0] in line]) == 1, f"{name}: {output}"
+
+
+@pytest.fixture
+def stranger(vhost: str) -> Iterator[str]:
+    """The broker's URL with a user who may enter the virtual host, and do nothing in it."""
+    if not rabbitmqctl("add_user", "stranger", "a-password-of-no-use"):
+        pytest.skip("needs rabbitmqctl")
+    parts = urlsplit(vhost)
+    rabbitmqctl("set_permissions", "-p", parts.path.removeprefix("/"), "stranger", "", "", "")
+    yield parts._replace(netloc="stranger:a-password-of-no-use@" + parts.netloc.rpartition("@")[2]).geturl()
+    rabbitmqctl("delete_user", "stranger")
+
+
+def test_a_virtual_host_that_does_not_exist_is_no_outage(system: System):
+    """Every process and command says so in the broker's own words, says what to do, and fails."""
+    system.environment["ONBOARDING_BROKER_URL"] = system.broker_url.rpartition("/")[0] + "/no-such-vhost"
+    assert_refused(system, PROCESSES | COMMANDS, "530 NOT_ALLOWED", "no-such-vhost", "add_vhost")
+
+
+def test_a_user_without_rights_is_no_outage(system: System, stranger: str):
+    """Nor is a refused login; the password is not shown."""
+    system.environment["ONBOARDING_BROKER_URL"] = stranger
+    some = {name: (PROCESSES | COMMANDS)[name] for name in ("worker", "intake", "send")}
+    assert_refused(system, some, "403 ACCESS_REFUSED", "set_permissions")
+    system.environment["ONBOARDING_BROKER_URL"] = stranger.replace("no-use", "no-good")
+    for code, output in ended(system, {"beat": PROCESSES["beat"], "doctor": COMMANDS["doctor"]}).values():
+        assert (code, "ACCESS_REFUSED" in output, "no-good" in output) == (1, True, False), output
+
+
+def test_a_queue_of_other_arguments_is_no_outage(system: System, broker: str):
+    """Left by another release, or by hand: which queue, and what to do about it."""
+    other = Queue(topology.STEPS, Exchange(topology.STEPS, type="topic", durable=True), routing_key=topology.STEPS)
+    with Connection(broker) as connection:
+        other(connection.default_channel).declare()
+    some = {name: (PROCESSES | COMMANDS)[name] for name in ("worker", "beat", "intake", "db")}
+    assert_refused(system, some, "406 PRECONDITION_FAILED", topology.STEPS, "delete_queue")
+
+
+def test_a_store_without_tables_is_told_once(system: System, tmp_path):
+    """Not by a traceback per task."""
+    system.environment["ONBOARDING_DATABASE_URL"] = f"sqlite:///{tmp_path}/empty.db"
+    some = {name: PROCESSES[name] for name in ("worker", "intake")}
+    for name, (code, output) in ended(system, some).items():
+        assert (code, "onboarding db upgrade" in output, "Traceback" in output) == (1, True, False), f"{name}: {output}"
+
+
+@pytest.mark.parametrize(("silent", "sent"), [(False, signal.SIGTERM), (True, signal.SIGINT)])
+def test_a_signal_stops_what_waits_for_a_broker(system: System, broker: str, silent: bool, sent: signal.Signals):
+    """Away, or taking connections and saying nothing: exit 0 within seconds, all the same."""
+    with proxy_to(broker, down=not silent) as proxy:
+        if silent:
+            proxy.hold()
+        system.environment["ONBOARDING_BROKER_URL"] = proxied(broker, proxy)
+        for name, command in PROCESSES.items():
+            system.start(name, *command)
+        for name in PROCESSES:
+            system.until(lambda name=name: system.said(name, "broker_unavailable"), 40, f"{name} waits")
+        assert system.stop(*PROCESSES, sent=sent, within_s=10) == [0] * len(PROCESSES)
+        assert all(system.said(name, "broker_unavailable") == 1 for name in PROCESSES), system.logs()
+        assert "Traceback" not in system.logs()
+
+
+def test_a_signal_stops_a_process_whose_broker_fell_silent(system: System, broker: str):
+    """Not even a goodbye is waited for longer than a few seconds."""
+    with proxy_to(broker) as proxy:
+        system.environment["ONBOARDING_BROKER_URL"] = proxied(broker, proxy)
+        system.intake()
+        system.until(lambda: system.said("intake", "intake_ready"), 30, "intake is ready")
+        proxy.hold()
+        assert system.stop("intake", within_s=5) == [0]
+        assert "Traceback" not in system.logs()
+
+
+def test_a_worker_waits_for_its_store(system: System, postgres_url: str):
+    """It takes no task that it cannot do; and it stops while it waits."""
+    with proxy_to(postgres_url, down=True) as proxy:
+        system.environment["ONBOARDING_DATABASE_URL"] = proxied(postgres_url, proxy)
+        system.start("worker", *PROCESSES["worker"])
+        system.until(lambda: system.said("worker", "store_unavailable"), 30, "the worker waits")
+        assert system.stop("worker", within_s=10) == [0]
+        assert "Traceback" not in system.logs()
+
+
+def test_a_second_worker_of_the_same_name_starts(system: System):
+    """As one does whose host was lost while the broker still counts its connection."""
+    for name in ("first", "second"):
+        system.start(name, *PROCESSES["worker"], "-n", "same@%h")
+        system.until(lambda name=name: " ready" in system.log(name), 40, f"the {name} is ready")
+    assert system.stop("first", "second") == [0, 0]
+    assert "Traceback" not in system.logs()
+
+
+def test_json_logs_are_json_from_the_first_line(system: System):
+    """No banner; a mistyped setting is told in it; of upkeep's comings and goings nothing."""
+    system.environment |= {"ONBOARDING_DEEL_RATES": "5", "PYTHONWARNINGS": "ignore"}
+    system.beat()
+    system.worker(concurrency=1)
+    system.until(lambda: upkeep_was_done(system), 30, "upkeep was done")
+    for name in ("worker", "beat"):
+        lines = [json.loads(line) for line in system.log(name).splitlines()]
+        assert [line["hint"] for line in lines if line["event"] == "setting_unknown"] == [
+            "ONBOARDING_DEEL_RATES: no such setting; do you mean ONBOARDING_DEEL_RATE?"
+        ]
+        assert not [line for line in lines if "reconcile" in line["event"]]
+        assert not [line for line in lines if line["logger"].startswith("alembic")]
+
+
+def upkeep_was_done(system: System) -> bool:
+    with system.store.engine.connect() as db:
+        return len(db.exec_driver_sql("SELECT work FROM turns").all()) >= 2
