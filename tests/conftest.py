@@ -137,6 +137,11 @@ def _need(what: str, url: str, reachable: bool) -> None:
     pytest.skip(f"no {what} at {url.rpartition('@')[2]}")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: with several processes, none is left alone with one at the end."""
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, "/integration/" not in str(item.path)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line that says what was not run, and why."""
     reasons: dict[str, int] = {}

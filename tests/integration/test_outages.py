@@ -11,7 +11,7 @@ from tests.integration.proxy import Proxy, proxied, proxy_to
 from tests.integration.system import BIN, System
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.postgres]
-HEARTBEATS_S = 25.0  # the broker gives up a client after two of ten seconds, and so does a client
+HEARTBEATS_S = 22.0  # the broker gives up a client after two of ten seconds, and so does a client
 AWAY_S = 15.0
 
 
@@ -20,6 +20,7 @@ def through(system: System, variable: str, proxy: Proxy) -> None:
     system.environment[name] = proxied(system.environment[name], proxy)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_is_waited_for(system: System, postgres_url: str):
     """At the start and, for longer than a connection lives without heartbeats, in mid-flight."""
     with proxy_to(postgres_url, down=True) as proxy:
@@ -44,6 +45,7 @@ def test_a_store_that_is_away_is_waited_for(system: System, postgres_url: str):
         assert "Traceback" not in system.logs()
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_away_is_waited_for(system: System, broker: str):
     """At the start and in mid-flight, for three of beat's rounds: the rows know, and the reconciler nudges."""
     with proxy_to(broker, down=True) as proxy:
@@ -72,6 +74,7 @@ def test_a_broker_that_is_away_is_waited_for(system: System, broker: str):
         assert "Traceback" not in system.logs()
 
 
+@pytest.mark.slow
 def test_a_lost_host_is_noticed_within_half_a_minute(system: System, broker: str):
     """Every connection silent for good, new ones pass: nobody waits for the kernel to find out, nor for other nodes."""
     with proxy_to(broker) as proxy:

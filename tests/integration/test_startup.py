@@ -68,6 +68,7 @@ def stranger(vhost: str) -> Iterator[str]:
     rabbitmqctl("delete_user", "stranger")
 
 
+@pytest.mark.slow
 def test_a_virtual_host_that_does_not_exist_is_no_outage(system: System):
     """Every process and command says so in the broker's own words, says what to do, and fails."""
     system.environment["ONBOARDING_BROKER_URL"] = system.broker_url.rpartition("/")[0] + "/no-such-vhost"

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import structlog
 
-from onboarding import failpoints
+from onboarding import failpoints, upkeep
 
 SPILLED = ("DEEL_TOKEN", "VAULT_KEYS", "NOTIFY_SECRET", "WEBHOOK_SECRETS", "DATABASE_URL", "BROKER_URL", "SENTRY_DSN")
 log = structlog.get_logger("careless")
@@ -66,6 +66,7 @@ def _contract() -> str:
     return str(structlog.contextvars.get_contextvars().get("contract_id", ""))
 
 
+upkeep.CLAIM_S = 1.0  # else a message whose sender was spoilt is left alone for a minute, and the day is that longer
 for point in ("issue_token.called", "verify_token.claiming", "publish.before"):
     failpoints.arm(point, once(spill_answer))
 for point in ("upkeep.calling", "intake.recording"):
