@@ -89,7 +89,7 @@ class IntakeConsumer:
         """Until `should_stop`, or the end of a trial: after a failure, one message at a time, until one is stored."""
         on_trial = self._pause_s > FIRST_PAUSE_S
         with self._connected() as connection:
-            channel = connection.default_channel
+            channel: Any = connection.default_channel
             topology.declare_all(channel)
             # py-amqp would decode a body by its sender's content encoding; `punycode` takes minutes for a few MB
             channel.auto_decode = False
