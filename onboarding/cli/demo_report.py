@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +21,22 @@ from onboarding.store import runs, tokens
 from onboarding.store.engine import Store
 
 FOLDER: Final = Path(".onboarding", "demo")
+LOG: Final = FOLDER / "demo.log"
 SHOWN: Final = "c-superseded"
+
+
+def store_url() -> str:
+    """Of the demo's store, from whatever folder it is used."""
+    return f"sqlite:///{FOLDER.absolute() / 'onboarding.db'}"
+
+
+def program() -> str:
+    """How this program is called from any folder."""
+    typed = Path(sys.argv[0]).absolute()
+    found = shutil.which("onboarding")
+    if typed.name != "onboarding" or not typed.is_file() or (found and Path(found).absolute() == typed):
+        return "onboarding"
+    return shlex.quote(str(typed))
 
 
 @dataclass(frozen=True)
@@ -45,9 +63,9 @@ class Report:
             f" worst second {ledger.worst_second()} of 5. Took {self.took_s:.1f} s."
         )
         click.echo("\nLook around; the demo's store stays until the next demo:")
-        click.echo(f"  export ONBOARDING_DATABASE_URL=sqlite:///{FOLDER / 'onboarding.db'}")
+        click.echo(f"  export ONBOARDING_DATABASE_URL={shlex.quote(store_url())}")
         for command in ("runs", f"show {SHOWN}", "show c-contractor", "stats", "dead list"):
-            click.echo(f"  .venv/bin/onboarding {command}")
+            click.echo(f"  {program()} {command}")
 
 
 def verdicts(deel: Simulator, sink: Sink, store: Store) -> list[str]:

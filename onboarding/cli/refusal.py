@@ -17,6 +17,9 @@ WRONG_USAGE: Final = 2
 NOTHING_MATCHED: Final = 3
 """What was named does not exist; nothing was done."""
 
+INTERRUPTED: Final = 130
+"""Ctrl-C, as shells count it."""
+
 
 class Refusal(click.ClickException):
     """What did not happen, why, and what to type next. Goes to standard error."""
