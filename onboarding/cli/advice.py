@@ -41,3 +41,11 @@ def next_commands(rows: Sequence[Any]) -> list[str]:
             return [f'onboarding consent {first.contract_id} --evidence "..." --version "..."']
         case _:
             return []
+
+
+def commanded(rows: Sequence[Any]) -> int:
+    """How many runs of them `next_commands` deals with."""
+    if rows[0].state == State.WAITING and rows[0].reason == Reason.CONSENT_MISSING:
+        return 1
+    by_organization = rows[0].state == State.WAITING
+    return len(rows) if by_organization or len(rows) <= _NAMED else 1

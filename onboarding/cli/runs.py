@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
 from typing import Any, Final
 
 import click
 
-from onboarding.cli.advice import advice_of, next_commands
+from onboarding.cli.advice import advice_of, commanded, next_commands
 from onboarding.cli.options import examples, json_option
 from onboarding.cli.printing import Column, hint, length, moment, on_terminal, print_json, print_table
 from onboarding.cli.start import open_store, start
@@ -26,6 +25,7 @@ COLUMNS: Final = (
     Column("run", spare=3),
     Column("organisation", spare=4),
 )
+LIMIT: Final = 50
 STATES: Final = [state.value for state in State]
 REASONS: Final = [reason.value for reason in Reason]
 
@@ -33,7 +33,7 @@ REASONS: Final = [reason.value for reason in Reason]
 @click.command("runs", epilog=examples("onboarding runs --state failed", "onboarding runs --reason not_eor --json"))
 @click.option("--state", type=click.Choice(STATES), help="Only runs in this state.")
 @click.option("--reason", type=click.Choice(REASONS), metavar="REASON", help="Only runs with this reason.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@click.option("--limit", type=click.IntRange(min=1), default=LIMIT, show_default=True, help="At most so many.")
 @json_option
 def runs_command(*, state: str | None, reason: str | None, limit: int, as_json: bool) -> None:
     """List runs, the newest first.
@@ -43,12 +43,13 @@ def runs_command(*, state: str | None, reason: str | None, limit: int, as_json: 
     wanted = State(state) if state else None
     with open_store(start()) as store:
         rows = store.read(lambda db: runs.listing(db, state=wanted, reason=reason, limit=limit + 1))
+        stuck = {} if as_json else store.read(lambda db: runs.stuck(db, state=wanted, reason=reason))
     shown, more = rows[:limit], len(rows) > limit
     if as_json:
         print_json([run_object(row) for row in shown])
     elif shown:
         print_table(COLUMNS, [_cells(row) for row in shown])
-        _advise(shown)
+        _advise(shown, stuck)
     else:
         hint("No such run." if state or reason else "No run yet. next  onboarding send CONTRACT")
     if more:
@@ -78,15 +79,15 @@ def _cells(row: Any) -> tuple[str, ...]:
     return (*about, str(row.attempts), updated, row.id, row.organization_id)
 
 
-def _advise(rows: Sequence[Any]) -> None:
-    """For each reason on the list: what it means, and what to type."""
-    stuck = [row for row in rows if row.reason and row.state in (State.FAILED, State.WAITING)]
-
-    def kind(row: Any) -> tuple[str, str]:
-        return row.state, row.reason
-
-    for (state, reason), group in groupby(sorted(stuck, key=kind), key=kind):
-        alike = list(group)
-        hint(f"\n{state}, {reason}: {len(alike)}\n  why   {advice_of(reason)}")
-        for command in next_commands(alike):
+def _advise(rows: Sequence[Any], stuck: Mapping[tuple[str, str], int]) -> None:
+    """For each reason of all runs that were asked for, shown or not: what it means, and what to type."""
+    for (state, reason), count in stuck.items():
+        hint(f"\n{state}, {reason}: {count}\n  why   {advice_of(reason)}")
+        alike = [row for row in rows if (row.state, row.reason) == (state, reason)]
+        commands = next_commands(alike) if alike else []
+        for command in commands:
             hint(f"  next  {command}")
+        left = count - (commanded(alike) if alike else 0)
+        if left > 0 and (commands or not alike):
+            limit = f" --limit {count}" if count > LIMIT else ""
+            hint(f"        and {left} more: onboarding runs --state {state} --reason {reason}{limit} --json")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, or_, select, update
 
 from onboarding.runs import ACTIVE, State, Step
 from onboarding.store import organizations
@@ -29,11 +29,20 @@ def listing(
     """Runs, the newest first, each with how many attempts it has had."""
     counted = select(func.count()).where(attempts.c.run_id == runs.c.id).scalar_subquery()
     query = select(runs, counted.label("attempts")).order_by(runs.c.created_at.desc(), runs.c.id)
-    if state is not None:
-        query = query.where(runs.c.state == state)
-    if reason is not None:
-        query = query.where(runs.c.reason == reason)
-    return db.execute(query.limit(limit)).all()
+    return db.execute(query.where(*_wanted(state, reason)).limit(limit)).all()
+
+
+def stuck(db: Connection, *, state: State | None = None, reason: str | None = None) -> dict[tuple[str, str], int]:
+    """How many runs wait or failed, by state and reason: of all that `listing` would find without a limit."""
+    kind = (runs.c.state, runs.c.reason)
+    is_stuck = runs.c.state.in_((State.FAILED, State.WAITING)) & runs.c.reason.is_not(None)
+    query = select(*kind, func.count()).where(is_stuck, *_wanted(state, reason)).group_by(*kind).order_by(*kind)
+    return {(row[0], row[1]): row[2] for row in db.execute(query)}
+
+
+def _wanted(state: State | None, reason: str | None) -> list[ColumnElement[bool]]:
+    given = ((runs.c.state, state), (runs.c.reason, reason))
+    return [column == value for column, value in given if value is not None]
 
 
 def find(db: Connection, name: str) -> Row[Any] | None:

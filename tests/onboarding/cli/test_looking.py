@@ -92,6 +92,21 @@ def test_each_reason_comes_with_advice_and_a_command(onboarding: Desk):
     assert "onboarding replay c-1 c-2" in said or "onboarding replay c-2 c-1" in said
 
 
+def test_a_group_counts_what_is_not_shown(onboarding: Desk):
+    """All that the filter finds, whatever the limit; what the command leaves out is named, with how to list it."""
+    for number in range(60):
+        add_run(onboarding.store, f"run-{number}", state="failed", reason="not_eor")
+    add_run(onboarding.store, "old", contract_id="c-old", state="waiting", reason="consent_missing", created_at=AT)
+    said = onboarding("runs", "--limit", "50").stderr
+    assert "failed, not_eor: 60\n" in said
+    assert "and 59 more: onboarding runs --state failed --reason not_eor --limit 60 --json" in said
+    assert "and 1 more: onboarding runs --state waiting --reason consent_missing --json" in said
+    few = onboarding("runs", "--reason", "not_eor", "--limit", "3").stderr
+    assert "and 57 more:" in few
+    assert "consent_missing" not in few
+    assert "more:" not in onboarding("runs", "--state", "waiting").stderr
+
+
 def test_a_run_is_shown_whole(onboarding: Desk):
     """Header, timeline, what to type next."""
     add_completed(onboarding.store)
