@@ -9,7 +9,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from http import HTTPStatus
@@ -41,6 +41,7 @@ class Answer:
 
     verdict: Verdict
     http_status: int | None = None
+    why: str = field(default="", compare=False)  # where there is no status; names no path of a target
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,10 @@ class WebhookTarget:
                 content=body.encode(),
                 allow_private=self._allow_private,
             )
-        except TargetRefused:
-            return Answer(Verdict.REFUSED)
-        except NoReply:
-            return Answer(Verdict.LATER)
+        except TargetRefused as refused:
+            return Answer(Verdict.REFUSED, why=str(refused))
+        except NoReply as failure:
+            return Answer(Verdict.LATER, why=str(failure))
         return Answer(_verdict(reply.status), reply.status)
 
 
@@ -124,7 +125,7 @@ class ExchangeTarget:
         try:
             self._publish(notification)
         except PublishFailed:
-            return Answer(Verdict.LATER)
+            return Answer(Verdict.LATER, why="the broker did not confirm it")
         return Answer(Verdict.DELIVERED)
 
 

@@ -121,7 +121,7 @@ class Reason(StrEnum):
     NOTIFY_UNAVAILABLE = "notify_unavailable", "A notification target does not answer. Once it does, replay."
     NOTIFY_REJECTED = (
         "notify_rejected",
-        "A notification target refused the message (4xx). Mend the target or NOTIFY_URLS, then replay.",
+        "`show` names the target: it said 4xx, or is private (ONBOARDING_NOTIFY_ALLOW_PRIVATE). Mend it, then replay.",
     )
     REQUEST_REJECTED = (
         "request_rejected",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Final, TypeVar
 
+import structlog
 from pydantic import SecretStr
 
 from onboarding import notify
@@ -22,6 +23,7 @@ from onboarding.store.events import HOME
 from onboarding.world import World
 
 T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 
 class Late(Exception):  # noqa: N818 - not a fault: somebody else owns the run
@@ -169,17 +171,21 @@ def judge_answers(answers: list[notify.Answer]) -> AnyOutcome:
                 if verdict is Verdict.REFUSED:
                     return Park(reason=Reason.NOTIFY_REJECTED, http_status=answer.http_status)
                 return Later(reason=Reason.NOTIFY_UNAVAILABLE, http_status=answer.http_status)
-    return Done(http_status=answers[-1].http_status if answers else None)
+    statuses = [answer.http_status for answer in answers if answer.http_status is not None]  # the exchange has none
+    return Done(http_status=statuses[-1] if statuses else None)
 
 
 def keep_answer(world: World, message_id: str, target: str, answer: notify.Answer, wait_s: float = 0.0) -> None:
-    """Write down what a target made of a message."""
+    """Write down what a target made of a message; the log tells of those that did not take it."""
+    told = {"target": target, "message_id": message_id, "http_status": answer.http_status, "why": answer.why or None}
     match answer.verdict:
         case Verdict.DELIVERED:
             world.store.write(lambda db: notifications.delivered(db, message_id, target, answer.http_status))
         case Verdict.REFUSED:
+            log.warning("target_refused", **told)
             world.store.write(lambda db: notifications.refused(db, message_id, target, answer.http_status))
         case Verdict.LATER:
+            log.warning("target_failed", **told)
             world.store.write(lambda db: notifications.failed(db, message_id, target, answer.http_status, wait_s))
 
 

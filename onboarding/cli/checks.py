@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+from urllib.parse import urlsplit
+
 from sqlalchemy.engine import make_url
 
 from onboarding.cli.probes import Finding
 from onboarding.cli.shell import Shell
 from onboarding.cli.start import require_store
+from onboarding.dialling import within
 from onboarding.settings import Settings
 from onboarding.store import data_keys, migrate
 from onboarding.store.engine import Store
+from onboarding.transport import NoReply, TargetRefused, check_target
+
+TARGET_S: Final = 5.0
+"""How long to wait for a notification target's name."""
 
 
 def check_store(settings: Settings, store: Store) -> Finding:
@@ -57,3 +65,19 @@ def check_broker(shell: Shell, settings: Settings) -> Finding:
         return Finding("broker", ok=True, detail="in memory: it lives and dies with `onboarding up`")
     shell.declare()
     return Finding("broker", ok=True, detail="answers; exchanges and queues are declared")
+
+
+def check_notify_target(url: str, *, allow_private: bool) -> Finding:
+    """Whether a notification may go there: it is resolved and judged, and nothing is sent."""
+    check = f"target {urlsplit(url).hostname}"
+    try:
+        with within(TARGET_S):
+            target = check_target(url, allow_private=allow_private)
+    except TargetRefused as refused:
+        hint = "Mend ONBOARDING_NOTIFY_URLS."
+        if not allow_private:
+            hint = "Mend ONBOARDING_NOTIFY_URLS; or, if it is meant, set ONBOARDING_NOTIFY_ALLOW_PRIVATE=on."
+        return Finding(check, ok=False, detail=f"refused by us: {refused}", hint=hint)
+    except NoReply as failure:
+        return Finding(check, ok=False, detail=str(failure), hint="Check the name in ONBOARDING_NOTIFY_URLS, and DNS.")
+    return Finding(check, ok=True, detail=f"{target.addresses[0]} may be sent to; nothing was sent")

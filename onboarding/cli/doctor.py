@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import Final
 
 import click
+from pydantic import SecretStr
 
-from onboarding.cli.checks import check_broker, check_migrations, check_store, check_vault
+from onboarding.cli.checks import check_broker, check_migrations, check_notify_target, check_store, check_vault
 from onboarding.cli.options import examples, json_option
 from onboarding.cli.printing import print_json, print_verdict
 from onboarding.cli.probes import CHECKS, NOT_CHECKED, Finding, not_checked, probe_deel
@@ -31,7 +32,7 @@ _MEND: Final = "Mend the environment of this process, or the files that it names
 @json_option
 @click.pass_obj
 def doctor_command(shell: Shell, *, as_json: bool) -> None:
-    """Check settings, store, vault, broker and Deel.
+    """Check settings, store, vault, broker, Deel and notification targets.
 
     Each check stands for itself. Deel is asked by a few calls that cannot have an effect and count against
     the budget. Exit code 1 if anything is not as it should be.
@@ -79,6 +80,12 @@ def _examine_with(shell: Shell, settings: Settings, store: Store) -> Iterator[Fi
     yield _guarded("vault keys", lambda: check_vault(settings, ready))
     yield _guarded("broker", lambda: check_broker(shell, settings))
     yield from _guarded_probes(settings, ready)
+    for url in settings.notify_urls:
+        yield _guarded("target", lambda url=url: _target(settings, url))  # type: ignore[misc]
+
+
+def _target(settings: Settings, url: SecretStr) -> Finding:
+    return check_notify_target(url.get_secret_value(), allow_private=settings.notify_allow_private)
 
 
 def _guarded_probes(settings: Settings, store: Store | None) -> Iterator[Finding]:

@@ -27,7 +27,9 @@ ENTRIES: Final = {
     "token": Entry(f"{_HERE}.worker_token:token_command", "Print a worker's live token; leaves an audit line."),
     "dead": Entry(f"{_HERE}.dead:dead_group", "Look at dead letters: messages that nobody could use."),
     "stats": Entry(f"{_HERE}.stats:stats_command", "Count runs, reasons, events, dead letters and the budget."),
-    "doctor": Entry(f"{_HERE}.doctor:doctor_command", "Check settings, store, vault, broker and Deel."),
+    "doctor": Entry(
+        f"{_HERE}.doctor:doctor_command", "Check settings, store, vault, broker, Deel and notification targets."
+    ),
     "db": Entry(f"{_HERE}.db:db_group", "Keep the store's schema."),
     "keys": Entry(f"{_HERE}.keys:keys_group", "Keep the vault's keys."),
 }

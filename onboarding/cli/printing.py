@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 COLOURS: Final = {
-    **dict.fromkeys(("completed", "done", "ok"), "green"),
-    **dict.fromkeys(("failed", "crashed", "FAILED"), "red"),
+    **dict.fromkeys(("completed", "done", "ok", "delivered"), "green"),
+    **dict.fromkeys(("failed", "crashed", "FAILED", "refused", "not delivered"), "red"),
     **dict.fromkeys(("waiting", "retry", "superseded"), "yellow"),
     **dict.fromkeys(("cancelled",), "dim"),
 }

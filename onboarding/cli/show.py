@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import click
 from sqlalchemy import Connection
 
+from onboarding import notify
 from onboarding.cli.advice import advice_of, next_commands
 from onboarding.cli.options import examples, json_option
 from onboarding.cli.printing import (
@@ -24,7 +26,8 @@ from onboarding.cli.printing import (
 from onboarding.cli.refusal import unknown
 from onboarding.cli.runs import run_object
 from onboarding.cli.start import open_store, start
-from onboarding.store import runs
+from onboarding.runs import ACTIVE
+from onboarding.store import notifications, runs
 
 COLUMNS: Final = (
     Column("started"),
@@ -34,6 +37,15 @@ COLUMNS: Final = (
     Column("reason"),
     Column("HTTP", right=True),
     Column("request id", spare=1),
+)
+
+TARGET_COLUMNS: Final = (
+    Column("target"),
+    Column("message", spare=1),
+    Column("state"),
+    Column("tries", spare=2, right=True),
+    Column("HTTP", right=True),
+    Column("next try", spare=3),
 )
 
 
@@ -46,25 +58,29 @@ def show_command(*, name: str, as_json: bool) -> None:
     A crashed attempt has no end: its worker died. Times are in UTC.
     """
     with open_store(start()) as store:
-        row, attempts = store.read(lambda db: _look(db, name))
+        row, attempts, told = store.read(lambda db: _look(db, name))
     if as_json:
         timeline = [_attempt_object(attempt, row) for attempt in attempts]
-        print_json({**run_object(row), "timeline": timeline})
+        targets = [_target_object(each, row) for each in told]
+        print_json({**run_object(row), "timeline": timeline, "notifications": targets})
         return
     print_pairs(_header(row, attempts))
     if attempts:
         click.echo()
         print_table(COLUMNS, [_cells(attempt, row) for attempt in attempts])
+    if told:
+        click.echo()
+        print_table(TARGET_COLUMNS, [_target_cells(each, row) for each in told])
     commands = next_commands([row])
     if commands:
         hint("\n" + "\n".join(f"next  {command}" for command in commands))
 
 
-def _look(db: Connection, name: str) -> tuple[Any, Sequence[Any]]:
+def _look(db: Connection, name: str) -> tuple[Any, Sequence[Any], Sequence[Any]]:
     row = runs.find(db, name)
     if row is None:
         raise unknown(name)
-    return row, runs.timeline(db, row.id)
+    return row, runs.timeline(db, row.id), notifications.of_run(db, row.id)
 
 
 def _header(row: Any, attempts: Sequence[Any]) -> list[tuple[str, str]]:
@@ -112,3 +128,38 @@ def _cells(attempt: Any, row: Any) -> tuple[str, ...]:
     took = length(attempt.ended_at - attempt.started_at) if attempt.ended_at else ""
     outcome, http = _outcome(attempt, row) or "running", str(attempt.http_status or "")
     return started, attempt.step, took, outcome, attempt.reason or "", http, attempt.request_id or ""
+
+
+def _target_object(told: Any, row: Any) -> dict[str, Any]:
+    completed = told.message_id == notify.message_id(row.id, notify.COMPLETED)
+    return {
+        "target": told.target,
+        "type": notify.COMPLETED if completed else notify.FAILED,
+        "state": _target_state(told, row, completed=completed),
+        "tries": told.tries,
+        "http_status": told.http_status,
+        "next_try_at": _next_try(told, row, completed=completed),
+    }
+
+
+def _target_state(told: Any, row: Any, *, completed: bool) -> str:
+    """`open`: it will be tried. `not_delivered`: the run ended before it could be; a replay tries again."""
+    if told.delivered_at:
+        return "delivered"
+    if told.refused_at:
+        return "refused"
+    return "not_delivered" if completed and row.state not in ACTIVE else "open"
+
+
+def _next_try(told: Any, row: Any, *, completed: bool) -> datetime | None:
+    """`onboarding.completed` goes with its run's step, `onboarding.failed` has a time of its own."""
+    if _target_state(told, row, completed=completed) != "open":
+        return None
+    at: datetime | None = row.next_attempt_at if completed else told.next_try_at
+    return at
+
+
+def _target_cells(told: Any, row: Any) -> tuple[str, ...]:
+    about = _target_object(told, row)
+    http, at = str(about["http_status"] or ""), moment(about["next_try_at"])
+    return about["target"], about["type"], about["state"].replace("_", " "), str(about["tries"]), http, at

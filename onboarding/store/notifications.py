@@ -77,6 +77,12 @@ def gone(db: Connection, run_id: str) -> set[str]:
     return set(db.execute(query).scalars())
 
 
+def of_run(db: Connection, run_id: str) -> Sequence[Any]:
+    """Every message of a run and target, the oldest first."""
+    query = select(notifications).where(notifications.c.run_id == run_id)
+    return db.execute(query.order_by(notifications.c.created_at, notifications.c.target)).all()
+
+
 def refusals(db: Connection, message_id: str) -> list[int | None]:
     """HTTP statuses of the targets that refused a message and were not asked again since."""
     query = select(notifications.c.http_status).where(

@@ -245,3 +245,24 @@ def test_people_get_one_line_per_check(healthy: Desk, monkeypatch: pytest.Monkey
     monkeypatch.delenv("ONBOARDING_DEEL_TOKEN")
     lines = healthy("doctor").stdout.splitlines()
     assert [line.split()[0] for line in lines] == [*["ok"] * 5, "FAILED", "next", *["-"] * 4]
+
+
+@pytest.mark.parametrize(("allow", "ok"), [("off", False), ("on", True)])
+def test_a_private_target(healthy: Desk, monkeypatch: pytest.MonkeyPatch, allow: str, ok: bool):
+    """Each target has a check, named by its host; what we would refuse ourselves is said, with its setting."""
+    monkeypatch.setenv("ONBOARDING_NOTIFY_URLS", "https://127.0.0.1:9/canary-path")
+    monkeypatch.setenv("ONBOARDING_NOTIFY_SECRET", "whsec_" + "Y2FuYXJ5" * 4)
+    monkeypatch.setenv("ONBOARDING_NOTIFY_ALLOW_PRIVATE", allow)
+    *_, found = healthy.json("doctor", code=0 if ok else 1)
+    assert (found["check"], found["ok"]) == ("target 127.0.0.1", ok)
+    assert ("ONBOARDING_NOTIFY_ALLOW_PRIVATE" in found["hint"]) is not ok
+    assert "canary" not in str(found)
+
+
+def test_a_target_whose_name_leads_nowhere(healthy: Desk, monkeypatch: pytest.MonkeyPatch):
+    """Told; nothing is sent."""
+    monkeypatch.setenv("ONBOARDING_NOTIFY_URLS", "https://nowhere.invalid/canary-path")
+    monkeypatch.setenv("ONBOARDING_NOTIFY_SECRET", "whsec_" + "Y2FuYXJ5" * 4)
+    *_, found = healthy.json("doctor", code=1)
+    assert (found["check"], found["ok"]) == ("target nowhere.invalid", False)
+    assert "no reply" in found["detail"]

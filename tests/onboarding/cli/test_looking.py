@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
+from onboarding import notify
 from onboarding.runs import Reason
 from onboarding.store import organizations
 from onboarding.store.engine import Store
-from onboarding.store.tables import attempts
+from onboarding.store.tables import attempts, notifications
 from tests.onboarding.cli.conftest import EMAIL, TOKEN, Desk, add_completed
 from tests.onboarding.store.rows import ORG, add_run, claim
 
@@ -126,7 +127,7 @@ def test_a_run_as_json(onboarding: Desk):
     add_attempt(onboarding.store, outcome="failed", reason="request_rejected", http_status=422, request_id="req-2")
     shown = onboarding.json("show", "run-1")
     assert shown == onboarding.json("show", "contract-of-run-1")
-    assert list(shown) == [*RUN_KEYS, "timeline"]
+    assert list(shown) == [*RUN_KEYS, "timeline", "notifications"]
     (attempt,) = shown["timeline"]
     assert list(attempt) == ATTEMPT_KEYS
     assert (attempt["started_at"], attempt["ended_at"]) == ("2026-11-24T04:49:54.488Z", "2026-11-24T04:49:54.900Z")
@@ -144,6 +145,41 @@ def test_a_crashed_attempt_has_no_end(onboarding: Desk):
     assert [(attempt["outcome"], attempt["ended_at"]) for attempt in crashed] == [("crashed", None)] * 2
     assert [attempt["outcome"] for attempt in onboarding.json("show", "run-2")["timeline"]] == [None]
     assert "running" in onboarding("show", "run-2").stdout
+
+
+def test_each_target_is_shown(onboarding: Desk):
+    """Which took the message, which refused it and with what, which is tried again and when."""
+    add_run(onboarding.store, state="waiting", step="notify", reason="notify_unavailable", next_attempt_at=AT)
+    completed, failed = notify.message_id("run-1", notify.COMPLETED), notify.message_id("run-1", notify.FAILED, 1)
+    rows = [
+        {"message_id": completed, "target": "a", "delivered_at": AT, "http_status": 204},
+        {"message_id": completed, "target": "b", "refused_at": AT, "http_status": 410},
+        {"message_id": completed, "target": "c", "tries": 2, "http_status": 503},
+        {"message_id": failed, "target": "d", "tries": 1, "next_try_at": AT + timedelta(hours=1)},
+    ]
+    for columns in rows:
+        row = {"run_id": "run-1", "created_at": AT, "tries": 0, **columns}
+        onboarding.store.write(lambda db, row=row: db.execute(insert(notifications).values(**row)))
+    told = onboarding.json("show", "run-1")["notifications"]
+    assert list(told[0]) == ["target", "type", "state", "tries", "http_status", "next_try_at"]
+    assert [(each["target"], each["state"], each["http_status"]) for each in told] == [
+        ("a", "delivered", 204),
+        ("b", "refused", 410),
+        ("c", "open", 503),
+        ("d", "open", None),
+    ]
+    assert [each["next_try_at"] and each["next_try_at"][11:16] for each in told] == [None, None, "04:49", "05:49"]
+    assert [each["type"] for each in told] == ["onboarding.completed"] * 3 + ["onboarding.failed"]
+    for expected in ("delivered", "refused", "410", "503"):
+        assert expected in onboarding("show", "run-1").stdout
+
+
+def test_a_target_that_a_parked_run_did_not_reach(onboarding: Desk):
+    """Nothing tries it again by itself: it is not called open."""
+    add_run(onboarding.store, state="failed", step="notify", reason="notify_unavailable")
+    row = {"message_id": notify.message_id("run-1", notify.COMPLETED), "target": "a", "run_id": "run-1"}
+    onboarding.store.write(lambda db: db.execute(insert(notifications).values(**row, created_at=AT, tries=12)))
+    assert [each["state"] for each in onboarding.json("show", "run-1")["notifications"]] == ["not_delivered"]
 
 
 @pytest.mark.parametrize(
