@@ -16,7 +16,12 @@ def examples(*lines: str) -> str:
 
 
 def impersonal(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
-    """Refuse what has the shape of an address, a token or a key: it would lie in the store for ever, in the open."""
+    """Refuse what has the shape of an address, a token or a key: it would lie in the store for ever, in the open.
+
+    Nor is the `...` of a proposed command a reason.
+    """
+    if text is not None and text.strip() in ("...", "\N{HORIZONTAL ELLIPSIS}"):
+        raise click.BadParameter("'...' is the place of your own words: put them there")
     if text is not None and mask_shapes(text) != text:
         raise click.BadParameter("looks like it holds an e-mail address, a token or a key; name a ticket instead")
     return text

@@ -115,6 +115,24 @@ def test_nothing_personal_is_written_for_ever(onboarding: Desk, words: tuple[str
     assert onboarding.audit() == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("consent", "run-1", "--evidence", "...", "--version", "1"),
+        ("consent", "run-1", "--evidence", "DOC-1", "--version", "..."),
+        ("token", "run-1", "--because", " ... "),
+        ("cancel", "run-1", "--because", "\N{HORIZONTAL ELLIPSIS}"),
+    ],
+)
+def test_a_proposed_command_pasted_as_it_stands(onboarding: Desk, words: tuple[str, ...]):
+    """Its `...` is nobody's reason: exit 2, no line is left."""
+    add_completed(onboarding.store)
+    result = onboarding(*words)
+    assert result.exit_code == 2
+    assert "your own words" in result.stderr
+    assert onboarding.audit() == []
+
+
 def test_the_token_is_all_there_is_on_standard_output(onboarding: Desk):
     """Its expiry goes to standard error; the audit line says who, which contract and why."""
     add_completed(onboarding.store)
