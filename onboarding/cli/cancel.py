@@ -28,22 +28,30 @@ def cancel_command(*, names: Sequence[str], because: str, as_json: bool) -> None
     or completed, nothing is done. One that was cancelled before stays so.
     """
 
-    def cancel(db: Connection) -> list[Row[Any]]:
+    def cancel(db: Connection) -> tuple[list[Row[Any]], list[Row[Any]]]:
         rows = chosen(db, names)
-        for row in rows:
-            if runs.cancel(db, row):
-                runs.note(db, who(), "cancel", because, row)
-            elif row.state != State.CANCELLED:
+        now = [row for row in rows if runs.cancel(db, row)]
+        for row in now:
+            runs.note(db, who(), "cancel", because, row)
+        before = [row for row in rows if row not in now]
+        for row in before:
+            if row.state != State.CANCELLED:
                 raise _ended(row)  # which rolls back: the others are not cancelled either
-        return rows
+        return now, before
 
     with open_store(start()) as store:
-        rows = store.write(cancel)
+        now, before = store.write(cancel)
     if as_json:
-        print_json({"cancelled": [{"run_id": row.id, "contract_id": row.contract_id} for row in rows]})
-    else:
-        for row in rows:
-            click.echo(f"cancelled {called(row)}")
+        print_json({"cancelled": list(map(_named, now)), "cancelled_before": list(map(_named, before))})
+        return
+    for row in now:
+        click.echo(f"cancelled {called(row)}")
+    for row in before:
+        click.echo(f"{called(row)} was cancelled before; nothing was changed")
+
+
+def _named(row: Row[Any]) -> dict[str, str]:
+    return {"run_id": row.id, "contract_id": row.contract_id}
 
 
 def _ended(row: Row[Any]) -> Refusal:

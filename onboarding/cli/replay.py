@@ -18,7 +18,7 @@ from onboarding.cli.shell import Shell
 from onboarding.cli.start import open_store, start, who
 from onboarding.runs import Step
 from onboarding.settings import Settings
-from onboarding.store import notifications, runs, tokens
+from onboarding.store import notifications, organizations, runs, tokens
 from onboarding.store.engine import Store
 from onboarding.store.runs import Replay, where_to_go_on
 
@@ -73,12 +73,13 @@ def replay_command(
         _tell(plan)
         _ask(yes=yes)
         done = [row for row in plan.rows if _replay(store, plan, row)]
+        aside = store.read(lambda db: _aside(db, plan, done))
     nudged = {row.id for row in done if shell.nudge(row.id, row.contract_id, plan.step_of(row))}
     if as_json:
-        print_json(_document(plan, done, nudged))
+        print_json(_document(plan, done, nudged, aside))
     else:
         click.echo(f"replayed {len(done)} of {len(plan.rows)}")
-    _explain(plan, done, nudged)
+    _explain(plan, done, nudged, aside)
 
 
 def _plan(store: Store, settings: Settings, names: Sequence[str], wish: Replay, because: str) -> Plan:
@@ -133,32 +134,56 @@ def _replay(store: Store, plan: Plan, row: Row[Any]) -> bool:
     return store.write(replay)
 
 
-def _document(plan: Plan, done: Sequence[Row[Any]], nudged: set[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Aside:
+    """What the engineer may not expect: which runs were not replayed, and whose organisation is paused."""
+
+    held: Sequence[Row[Any]]  # by a worker, at this moment
+    moved: Sequence[Row[Any]]  # since the plan was made
+    paused: Sequence[str]  # organisations: what was replayed waits until they are resumed
+
+
+def _aside(db: Connection, plan: Plan, done: Sequence[Row[Any]]) -> Aside:
+    replayed = {row.id for row in done}
+    left = [row for row in plan.rows if row.id not in replayed]
+    held = [row for row in left if _is_held(runs.find(db, row.id))]
+    paused = {row.id for row in organizations.paused(db)}
+    homes = dict.fromkeys(row.organization_id for row in done)
+    return Aside(held, [row for row in left if row not in held], [each for each in homes if each in paused])
+
+
+def _is_held(row: Row[Any] | None) -> bool:
+    return row is not None and row.lease_until is not None and bool(row.lease_until > row.now)
+
+
+def _document(plan: Plan, done: Sequence[Row[Any]], nudged: set[str], aside: Aside) -> dict[str, Any]:
     def named(row: Row[Any]) -> dict[str, Any]:
         return {"run_id": row.id, "contract_id": row.contract_id, "step": plan.step_of(row)}
 
     return {
         "replayed": [{**named(row), "nudged": row.id in nudged} for row in done],
-        "held": [named(row) for row in _held(plan, done)],
+        "held": list(map(named, aside.held)),
+        "moved": list(map(named, aside.moved)),
+        "paused_organizations": list(aside.paused),
         "tokens_killed": plan.tokens_killed,
     }
 
 
-def _held(plan: Plan, done: Sequence[Row[Any]]) -> list[Row[Any]]:
-    replayed = {row.id for row in done}
-    return [row for row in plan.rows if row.id not in replayed]
-
-
-def _explain(plan: Plan, done: Sequence[Row[Any]], nudged: set[str]) -> None:
-    """What the engineer may not expect. Raises Refusal for runs that a worker held."""
+def _explain(plan: Plan, done: Sequence[Row[Any]], nudged: set[str], aside: Aside) -> None:
+    """Raises Refusal for runs that were left alone."""
+    for organization in aside.paused:
+        waiting = " ".join(row.contract_id for row in done if row.organization_id == organization)
+        hint(f"Its organisation is paused, so it waits: {waiting}\n  next  onboarding resume {organization}")
     if len(nudged) < len(done):
         hint("No message was sent: the reconciler (beat, or `onboarding up`) picks them up.")
-    held = _held(plan, done)
-    if held:
-        names = " ".join(row.contract_id for row in held)
+    why: tuple[str, ...] = ("A worker holds it at this moment.",) if aside.held else ()
+    why += ("It has moved since the plan was made.",) if aside.moved else ()
+    left = [row for row in plan.rows if row in aside.held or row in aside.moved]
+    if left:
+        names = " ".join(row.contract_id for row in left)
         raise Refusal(
-            f"not replayed: {', '.join(map(called, held))}",
-            "A worker holds it at this moment, or it has moved since the plan was made.",
-            then=(f"onboarding show {held[0].contract_id}", f"onboarding replay {names}"),
+            f"not replayed: {', '.join(map(called, left))}",
+            *why,
+            then=(f"onboarding show {left[0].contract_id}", f"onboarding replay {names}"),
             code=FAILED,
         )

@@ -11,13 +11,13 @@ from click.testing import CliRunner, Result
 from sqlalchemy import insert, select
 
 from onboarding.cli.main import cli
-from onboarding.runs import Step
+from onboarding.runs import Reason, Step
+from onboarding.store import organizations, tokens
 from onboarding.store import runs as run_statements
-from onboarding.store import tokens
 from onboarding.store.engine import Store
 from onboarding.store.tables import notifications
 from tests.onboarding.cli.conftest import Desk, add_completed
-from tests.onboarding.store.rows import KEYRING, add_run, claim, run_row
+from tests.onboarding.store.rows import KEYRING, ORG, add_run, claim, run_row
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -48,6 +48,8 @@ def test_runs_go_on_where_they_stopped(onboarding: Desk):
             {"run_id": "b", "contract_id": "contract-of-b", "step": "verify_token", "nudged": True},
         ],
         "held": [],
+        "moved": [],
+        "paused_organizations": [],
         "tokens_killed": 0,
     }
     assert states(onboarding.store, "a", "b") == [("pending", "ensure_profile"), ("pending", "verify_token")]
@@ -188,8 +190,19 @@ def test_a_run_that_moved_since_the_plan_is_left_alone(onboarding: Desk, monkeyp
         onboarding.store.write(lambda db: run_statements.replay(db, row, run_statements.Replay()))
 
     monkeypatch.setattr("onboarding.cli.replay._ask", meanwhile)
-    assert onboarding("replay", "run-1", "--yes").exit_code == 1
+    document = onboarding.json("replay", "run-1", "--yes", code=1)
+    assert (document["held"], [each["run_id"] for each in document["moved"]]) == ([], ["run-1"])
     assert run_row(onboarding.store).fence == 1
+
+
+def test_a_replay_in_a_paused_organisation_waits(onboarding: Desk):
+    """It is done, and it says what it waits for and how to end that."""
+    add_run(onboarding.store, state="failed", reason="deel_unavailable")
+    onboarding.store.write(lambda db: organizations.pause(db, ORG, Reason.PAUSED, None, probe=False))
+    result = onboarding("replay", "run-1", "--yes")
+    assert result.exit_code == 0
+    assert f"onboarding resume {ORG}" in result.stderr
+    assert onboarding.json("replay", "run-1", "--yes")["paused_organizations"] == [ORG]
 
 
 @pytest.mark.parametrize("state", ["pending", "waiting", "failed"])
@@ -197,16 +210,22 @@ def test_cancel_stops_what_has_not_ended(onboarding: Desk, state: str):
     """And leaves an audit line with the reason."""
     add_run(onboarding.store, state=state)
     assert onboarding.json("cancel", "contract-of-run-1", "--because", "left, OPS-3") == {
-        "cancelled": [{"run_id": "run-1", "contract_id": "contract-of-run-1"}]
+        "cancelled": [{"run_id": "run-1", "contract_id": "contract-of-run-1"}],
+        "cancelled_before": [],
     }
     assert states(onboarding.store, "run-1") == [("cancelled", "contract_created")]
     assert onboarding.audit() == [("cancel", "contract-of-run-1", "left, OPS-3")]
 
 
 def test_cancel_twice_is_cancel_once(onboarding: Desk):
-    """It stays cancelled, exit 0, one audit line."""
-    add_run(onboarding.store)
-    assert [onboarding("cancel", "run-1").exit_code for _ in range(2)] == [0, 0]
+    """It stays cancelled, exit 0, one audit line; the second does not claim to have done it."""
+    add_run(onboarding.store, reason="not_eor")
+    first, second = (onboarding("cancel", "run-1") for _ in range(2))
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert "was cancelled before" in second.stdout
+    assert "was cancelled before" not in first.stdout
+    assert onboarding.json("cancel", "run-1")["cancelled"] == []
+    assert Reason.NOT_EOR.advice not in onboarding("show", "run-1").stdout
     assert len(onboarding.audit()) == 1
 
 
