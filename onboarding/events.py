@@ -61,13 +61,13 @@ class Why(StrEnum):
     # dead
     BAD_SIGNATURE = (
         "bad_signature",
-        "Signed with another key than its label's. Compare WEBHOOK_SECRETS with Deel, then replay; or discard.",
+        "Not signed with its label's key. Compare ONBOARDING_WEBHOOK_SECRETS with Deel, then have it sent again.",
     )
     TOO_LARGE = (
         "too_large",
         "Over 256 KiB. Let its sender send ids only: the facts are fetched from Deel.",
     )
-    TOO_DEEP = "too_deep", "JSON nested over 50 levels: no HRIS needs that. Find its sender; discard."
+    TOO_DEEP = "too_deep", "JSON nested over 50 levels: no HRIS needs that. Mend its sender."
     TOO_MANY = "too_many", "Over 1000 elements in one message. Let its sender send smaller ones."
     UNSUPPORTED_ENCODING = "unsupported_encoding", "Compressed, or not UTF-8. Let its sender send plain UTF-8."
     NOT_JSON = "not_json", "No JSON in UTF-8. Mend its sender."

@@ -79,7 +79,7 @@ class Reason(StrEnum):
     )
     DEEL_UNAVAILABLE = (
         "deel_unavailable",
-        "Deel did not answer as it should. Look at Deel's status page; once it is well, replay.",
+        "Deel did not answer as it should. It goes on by itself; once parked: see that Deel is well, then replay.",
     )
     CONTRACT_NOT_FOUND = (
         "contract_not_found",
@@ -104,11 +104,11 @@ class Reason(StrEnum):
     PAUSED = "paused", "An engineer paused the organisation: `onboarding resume ORG` when it may go on."
     ORG_TOKEN_REJECTED = (
         "org_token_rejected",
-        "Deel refuses DEEL_TOKEN (401). Put in a new one, restart the workers, then `onboarding resume ORG`.",
+        "Deel refuses ONBOARDING_DEEL_TOKEN (401). Put in a new one, restart, then `onboarding resume ORG`.",
     )
     SCOPE_MISSING = (
         "scope_missing",
-        "DEEL_TOKEN lacks a scope: `onboarding doctor` names it. Add it in Deel, then `onboarding resume ORG`.",
+        "ONBOARDING_DEEL_TOKEN lacks a scope: `onboarding doctor` names it. Add it, then `onboarding resume ORG`.",
     )
     TOKEN_SUPERSEDED = (
         "token_superseded",
@@ -118,7 +118,10 @@ class Reason(StrEnum):
         "identity_mismatch",
         "The token opened another person's account; it is out of the vault. Compare contract and profile in Deel.",
     )
-    NOTIFY_UNAVAILABLE = "notify_unavailable", "A notification target does not answer. Once it does, replay."
+    NOTIFY_UNAVAILABLE = (
+        "notify_unavailable",
+        "A notification target does not answer. It goes on by itself; once parked: mend the target, then replay.",
+    )
     NOTIFY_REJECTED = (
         "notify_rejected",
         "`show` names the target: it said 4xx, or is private (ONBOARDING_NOTIFY_ALLOW_PRIVATE). Mend it, then replay.",

@@ -9,7 +9,7 @@ from onboarding.runs import PAUSING, Reason, State
 
 _NAMED: Final = 5
 """So many contracts at most stand in a command that is proposed."""
-_LOOK_FIRST: Final = (Reason.CRASH_LOOP, Reason.IDENTITY_MISMATCH, Reason.REQUEST_REJECTED)
+_LOOK_FIRST: Final = (Reason.CRASH_LOOP, Reason.REQUEST_REJECTED)
 
 
 def advice_of(reason: str | None) -> str:
@@ -29,6 +29,10 @@ def next_commands(rows: Sequence[Any]) -> list[str]:
             return [f'onboarding token {first.contract_id} --because "..."']
         case State.FAILED if first.reason == Reason.NOT_EOR:
             return [f"onboarding cancel {contracts}"]
+        case State.FAILED if first.reason == Reason.IDENTITY_MISMATCH:  # the facts are learnt anew, or it fails again
+            return [f"onboarding show {first.contract_id}", f"onboarding replay {contracts} --from contract_created"]
+        case State.CANCELLED if first.reason == Reason.NOT_EOR:
+            return []
         case State.FAILED if first.reason in _LOOK_FIRST:
             return [f"onboarding show {first.contract_id}", f"onboarding replay {contracts}"]
         case State.FAILED | State.CANCELLED:

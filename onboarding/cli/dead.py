@@ -37,7 +37,7 @@ COLUMNS: Final = (
 )
 _BY_QUEUE: Final = {
     "delivery_limit": "Workers died on this message, time after time. Look at its run, then replay that.",
-    "expired": "It waited in its queue for longer than the queue keeps messages.",
+    "expired": "It waited in its queue for longer than the queue keeps messages: have it sent again.",
     "rejected": "A consumer refused it: its log says why.",
     "internal_error": "A defect of ours: the intake's log has the traceback. Report it.",
 }

@@ -26,7 +26,7 @@ from onboarding.cli.printing import (
 from onboarding.cli.refusal import unknown
 from onboarding.cli.runs import run_object
 from onboarding.cli.start import open_store, start
-from onboarding.runs import ACTIVE
+from onboarding.runs import ACTIVE, State
 from onboarding.store import notifications, runs
 
 COLUMNS: Final = (
@@ -71,7 +71,7 @@ def show_command(*, name: str, as_json: bool) -> None:
     if told:
         click.echo()
         print_table(TARGET_COLUMNS, [_target_cells(each, row) for each in told])
-    commands = next_commands([row])
+    commands = [command for command in next_commands([row]) if not command.startswith("onboarding show ")]
     if commands:
         hint("\n" + "\n".join(f"next  {command}" for command in commands))
 
@@ -94,7 +94,7 @@ def _header(row: Any, attempts: Sequence[Any]) -> list[tuple[str, str]]:
         ("state", row.state),
         ("step", row.step),
         ("reason", row.reason),
-        ("", advice_of(row.reason)),
+        ("", advice_of(row.reason) if row.state != State.CANCELLED else ""),
         ("next try", moment(row.next_attempt_at)),
         ("profile", row.hris_profile_id),
         ("token until", f"{moment(expires)} ({life})" if expires else None),

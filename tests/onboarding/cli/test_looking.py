@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import insert
 
 from onboarding import notify
+from onboarding.events import Why
 from onboarding.runs import Reason
 from onboarding.store import organizations
 from onboarding.store.engine import Store
@@ -194,6 +196,26 @@ def test_the_header_says_what_is_next(onboarding: Desk, columns: dict[str, Any],
     """When it is tried again, whether its token still lives, what its reason means."""
     add_run(onboarding.store, **columns)
     assert expected in onboarding("show", "run-1").stdout
+
+
+def test_show_does_not_propose_itself(onboarding: Desk):
+    """And a token that opened another's account is no matter of trying again: the facts are learnt anew."""
+    add_run(onboarding.store, "run-1", state="failed", step="verify_token", reason="identity_mismatch")
+    add_run(onboarding.store, "run-2", state="failed", reason="crash_loop")
+    mismatch, crashed = onboarding("show", "run-1").stderr, onboarding("show", "run-2").stderr
+    assert mismatch.strip() == "next  onboarding replay contract-of-run-1 --from contract_created"
+    assert crashed.strip() == "next  onboarding replay contract-of-run-2"
+
+
+def test_advice_names_what_can_be_typed():
+    """Settings by their whole names; no command that does not exist; what goes on by itself says so."""
+    advices = [member.advice for kind in (Reason, Why) for member in kind]
+    bare = r"(?<!ONBOARDING_)\b(DEEL_TOKEN|NOTIFY_URLS|WEBHOOK_SECRETS)"
+    assert not [advice for advice in advices if re.search(bare, advice) or "discard" in advice]
+    assert "replay" not in "".join(why.advice for why in Why)
+    for reason in (Reason.DEEL_UNAVAILABLE, Reason.NOTIFY_UNAVAILABLE, Reason.RATE_LIMITED):
+        assert "by itself" in reason.advice
+        assert "nce parked:" in reason.advice
 
 
 def test_a_pending_run_leaves_nothing_to_type(onboarding: Desk):
