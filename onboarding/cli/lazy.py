@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -56,4 +59,12 @@ class LazyGroup(click.Group):
             refusal = refusal_for(error)
             if refusal is None:
                 raise
+            if isinstance(error, OSError) and error.filename is None:
+                _give_up_output()
         raise refusal  # out here, so that it drags no context along
+
+
+def _give_up_output() -> None:
+    """Standard output takes nothing more: what is left in its buffer would be a second error, at the very end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

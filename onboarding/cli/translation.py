@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from onboarding.cli.refusal import WRONG_USAGE, Refusal
 from onboarding.cli.shell import BrokerUnavailable
+from onboarding.masking import mask
 from onboarding.settings import SettingsError
 from onboarding.store.engine import StoreUnavailable
 from onboarding.vault import VaultError
@@ -13,6 +17,18 @@ from onboarding.vault import VaultError
 _DOCTOR = ("onboarding doctor",)
 # Source: PostgreSQL's table of SQLSTATEs: undefined_table, undefined_column, undefined_schema.
 _NO_SUCH = ("42P01", "42703", "3F000")
+_SAID: Final = {
+    "28P01": "wrong password (28P01)",
+    "28000": "this user may not connect (28000)",
+    "3D000": "no such database (3D000)",
+    "53100": "its disk is full (53100)",
+    "53300": "too many connections (53300)",
+    "57014": "a statement took too long (57014)",
+    "57P03": "it is starting up (57P03)",
+    "25006": "it is read-only (25006)",
+}
+_LONGEST: Final = 300
+"""Characters of a driver's words."""
 
 
 def refusal_for(error: Exception) -> Refusal | None:
@@ -22,21 +38,49 @@ def refusal_for(error: Exception) -> Refusal | None:
             lines = str(error).splitlines()
             return Refusal("the settings are not right", *lines, then=_DOCTOR, code=WRONG_USAGE)
         case StoreUnavailable():
-            return _store_away(str(error))
+            return _store_away(error.__context__, str(error))
         case BrokerUnavailable():
-            return Refusal("the broker does not answer", f"Nothing was published ({error}).", then=_DOCTOR)
+            told = _first_line(error.__context__) or str(error)
+            why = (f"Nothing was published: {told}.", "Check ONBOARDING_BROKER_URL and the broker itself.")
+            return Refusal("the broker does not answer", *why, then=_DOCTOR)
         case VaultError():
             return Refusal("the vault does not open", str(error), then=_DOCTOR)
         case UnicodeEncodeError():  # the shell passes any bytes; no database takes them, so they name nothing
             return Refusal("nothing was done", "An argument is no UTF-8.", then=("onboarding runs",), code=WRONG_USAGE)
         case DBAPIError():
             return _of_database(error)
+        case OSError() if not isinstance(error, ConnectionError | TimeoutError):
+            return _of_system(error)
         case _:
             return None
 
 
-def _store_away(told: str) -> Refusal:
-    return Refusal("the store does not answer", f"It cannot be reached, or cannot write now ({told}).", then=_DOCTOR)
+def _store_away(cause: BaseException | None, told: str) -> Refusal:
+    """`cause`: the driver's error, which says what is wrong; `told`: where there is none."""
+    original = getattr(cause, "orig", None)
+    state = str(getattr(original, "sqlstate", None) or "")
+    # without a state it never reached the server, and so quotes no parameter; SQLite's own words never do
+    words = _SAID.get(state) or (f"SQLSTATE {state}" if state else _first_line(original)) or told
+    why = (
+        f"It cannot be reached, or cannot write now: {words}.",
+        "Check ONBOARDING_DATABASE_URL and the store itself.",
+    )
+    return Refusal("the store does not answer", *why, then=_DOCTOR)
+
+
+def _first_line(error: BaseException | None) -> str:
+    """A driver's own words, masked; the longest lines of psycopg's end with what is wrong."""
+    lines = [line for line in str(error or "").splitlines() if line.strip()]
+    return str(mask(lines[0].strip().rstrip(".")))[:_LONGEST] if lines else ""
+
+
+def _of_system(error: OSError) -> Refusal | None:
+    words = error.strerror or type(error).__name__
+    if error.filename is not None:
+        return Refusal(f"{error.filename}: {words}", "This user may not use it, or it is not there.", then=_DOCTOR)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        return Refusal(f"the answer could not be written: {words}")
+    return None
 
 
 def _of_database(error: DBAPIError) -> Refusal:
@@ -50,5 +94,5 @@ def _of_database(error: DBAPIError) -> Refusal:
             then=("onboarding db upgrade",),
         )
     if not from_sqlite and not state and isinstance(error, OperationalError | InterfaceError):
-        return _store_away(type(error).__name__)
+        return _store_away(error, type(error).__name__)
     return Refusal("the store refused", text or f"{type(error).__name__} {state}".strip(), then=_DOCTOR)

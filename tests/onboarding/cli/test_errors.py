@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from onboarding.cli.lazy import LazyGroup
 from onboarding.cli.main import ENTRIES
+from onboarding.cli.refusal import Refusal
+from onboarding.cli.shell import BrokerUnavailable
 from onboarding.cli.translation import refusal_for
 from onboarding.store import data_keys
+from onboarding.store.engine import StoreUnavailable
 from tests.onboarding.cli.conftest import EMAIL, TOKEN, Desk, add_completed
 from tests.onboarding.store.rows import KEYRING, ORG
 
@@ -129,3 +134,62 @@ def test_only_token_prints_a_secret(onboarding: Desk, monkeypatch: pytest.Monkey
         assert secret not in printed
     add_completed(onboarding.store, "run-2")
     assert TOKEN in onboarding("token", "run-2", "--because", "OPS-1").stdout
+
+
+def _away(error: Exception, cause: Exception) -> Refusal:
+    """As the layers below raise it: the driver's error is its context."""
+    error.__context__ = OperationalError("SELECT canary", {}, cause) if isinstance(error, StoreUnavailable) else cause
+    refusal = refusal_for(error)
+    assert refusal is not None
+    return refusal
+
+
+class _StateError(Exception):
+    def __init__(self, words: str, sqlstate: str | None) -> None:
+        super().__init__(words)
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("words", "state", "expected"),
+    [
+        ("canary", "28P01", "wrong password"),
+        ("canary", "3D000", "no such database"),
+        ("canary", "53999", "SQLSTATE 53999"),
+        ('connection to "db.example.com" failed: Connection refused\n\tIs the server', None, "Connection refused."),
+    ],
+)
+def test_why_the_store_is_away(words: str, state: str | None, expected: str):
+    """By its state, or in the driver's first line where nothing reached the server; and the variable to check."""
+    refusal = _away(StoreUnavailable("OperationalError"), _StateError(words, state))
+    assert expected in refusal.message
+    assert "ONBOARDING_DATABASE_URL" in refusal.message
+    assert "canary" not in refusal.message
+
+
+def test_why_the_broker_is_away():
+    """In its own first line, without the password in its URL."""
+    cause = OSError(f"cannot reach amqp://guest:{PASSWORD}@rabbit:5672: Name does not resolve")
+    refusal = _away(BrokerUnavailable("OSError"), cause)
+    assert "Name does not resolve" in refusal.message
+    assert "ONBOARDING_BROKER_URL" in refusal.message
+    assert PASSWORD not in refusal.message
+
+
+def test_a_file_that_may_not_be_used():
+    """One line names it; a broken connection, or what has no file, is a defect as before."""
+    refusal = refusal_for(PermissionError(13, "Permission denied", "/srv/onboarding.db"))
+    assert refusal is not None
+    assert refusal.what == "/srv/onboarding.db: Permission denied"
+    assert refusal_for(BrokenPipeError(32, "Broken pipe")) is None
+    assert refusal_for(OSError(22, "Invalid argument")) is None
+
+
+def test_an_answer_that_cannot_be_written(onboarding: Desk):
+    """A full disk behind standard output: one line, exit 1, no traceback, none at the end either."""
+    add_completed(onboarding.store)
+    code = "from tasks.cli import main; main()"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code, "runs"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: the answer could not be written: No space left on device\n"
