@@ -10,6 +10,7 @@ from typing import Final
 import click
 from pydantic import SecretStr
 
+from onboarding.budget import fingerprint_of
 from onboarding.cli.checks import check_broker, check_migrations, check_notify_target, check_store, check_vault
 from onboarding.cli.options import examples, json_option
 from onboarding.cli.printing import print_json, print_verdict
@@ -19,6 +20,7 @@ from onboarding.cli.shell import Shell
 from onboarding.cli.start import start
 from onboarding.cli.translation import refusal_for
 from onboarding.settings import Settings, SettingsError, unknown
+from onboarding.store import organizations
 from onboarding.store.engine import Store
 
 AFTER_SETTINGS: Final = ("store", "migrations", "vault keys", "broker", *CHECKS)
@@ -44,11 +46,11 @@ def doctor_command(shell: Shell, *, as_json: bool) -> None:
             print_verdict(_word(finding), finding.check.ljust(_WIDTH), finding.detail, finding.hint)
     if as_json:
         print_json([asdict(finding) for finding in found])
-    sys.exit(DONE if all(finding.ok for finding in found) else FAILED)
+    sys.exit(FAILED if any(_word(finding) == "FAILED" for finding in found) else DONE)
 
 
 def _word(finding: Finding) -> str:
-    if finding.detail == NOT_CHECKED:
+    if not finding.ok and finding.detail.endswith(NOT_CHECKED):
         return "-"
     return "ok" if finding.ok else "FAILED"
 
@@ -94,10 +96,19 @@ def _guarded_probes(settings: Settings, store: Store | None) -> Iterator[Finding
     try:
         for finding in probe_deel(settings, store):
             left.remove(finding.check)
-            yield finding
+            yield _learnt(settings, store) or finding if finding.check == CHECKS[-1] and not finding.ok else finding
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         yield _finding_of(left.pop(0), error)
         yield from not_checked(*left)
+
+
+def _learnt(settings: Settings, store: Store | None) -> Finding | None:
+    """The token's organisation was asked for once and kept: no need that it may be asked for again."""
+    if store is None or settings.deel_token is None:
+        return None
+    fingerprint = fingerprint_of(settings.deel_token)
+    home = store.read(lambda db: organizations.home(db, fingerprint))
+    return Finding(CHECKS[-1], ok=True, detail=f"{home}, learnt before") if home else None
 
 
 def _guarded(check: str, look: Callable[[], Finding]) -> Finding:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from onboarding.budget import Budget
+from onboarding.budget import Budget, fingerprint_of
 from onboarding.cli.doctor import AFTER_SETTINGS
 from onboarding.simulator import Simulator
-from onboarding.store import data_keys, migrate
+from onboarding.store import data_keys, migrate, organizations
 from onboarding.store.engine import StoreUnavailable
 from onboarding.store.tables import budgets as budgets_table
 from onboarding.vault import Keyring
@@ -266,3 +267,21 @@ def test_a_target_whose_name_leads_nowhere(healthy: Desk, monkeypatch: pytest.Mo
     *_, found = healthy.json("doctor", code=1)
     assert (found["check"], found["ok"]) == ("target nowhere.invalid", False)
     assert "no reply" in found["detail"]
+
+
+def test_an_organisation_that_was_learnt_before(healthy: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch):
+    """The token need not be allowed to ask for it again."""
+    token = deel.add_token([scope for scope in SCOPES if scope != "organizations:read"])
+    monkeypatch.setenv("ONBOARDING_DEEL_TOKEN", token)
+    fingerprint = fingerprint_of(SecretStr(token))
+    healthy.store.write(lambda db: organizations.learn(db, fingerprint, organization_id="org-7"))
+    assert findings(healthy, 0)["organisation"]["detail"] == "org-7, learnt before"
+
+
+def test_what_was_not_checked_has_not_failed(healthy: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """In text a dash, in JSON `ok` is false: nobody knows."""
+    (tmp_path / "empty.db").touch()
+    monkeypatch.setenv("ONBOARDING_DATABASE_URL", f"sqlite:///{tmp_path}/empty.db")
+    lines = healthy("doctor").stdout.splitlines()
+    assert [line.split()[0] for line in lines if "vault keys" in line] == ["-"]
+    assert not findings(healthy, 1)["vault keys"]["ok"]
