@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from onboarding.cli.options import examples, json_option
 from onboarding.cli.printing import hint, print_json
 from onboarding.cli.shell import Shell
-from onboarding.cli.start import require_store, start
+from onboarding.cli.start import open_store, require_store, start
 from onboarding.deel_events import CONTRACT_CREATED
-from onboarding.events import Dead, Message, read
+from onboarding.events import Dead, Message, Why, read
+from onboarding.settings import Settings
+from onboarding.store import runs
 
 CONTENT_TYPE: Final = "application/json"
 
@@ -70,15 +72,47 @@ def send_command(
         require_store(settings)
     sent_id = None if path else event_id or str(uuid.uuid4())
     body = path.read_bytes() if path else _plain_form(contract, organization, event_type, sent_id)
+    filed = _filing(settings) if settings.embedded else None
     shell.publish_event(body, headers, event_type)
+    became = filed() if filed else []
     if as_json:
         document = {"routing_key": event_type, "size": len(body), "contract_id": contract, "id": sent_id}
         print_json({**document, "organization_id": organization})
     else:
         click.echo(f"sent {event_type}, {len(body)} bytes")
+    if became and not any(event.disposition == "accepted" for event in became):
+        _tell(became)
+        return
     if settings.embedded:
         hint("It lies in the store; the run goes on while `onboarding up` runs.")
     hint(f"next  onboarding show {contract}" if contract else "next  onboarding runs")
+
+
+def _filing(settings: Settings) -> Callable[[], Sequence[Any]]:
+    """With the embedded broker an event is filed before `publish_event` returns: call the answer to see as what."""
+    with open_store(settings) as store:
+        before = store.read(runs.last_event)
+
+    def became() -> Sequence[Any]:
+        with open_store(settings) as store:
+            return store.read(lambda db: runs.events_since(db, before))
+
+    return became
+
+
+def _tell(became: Sequence[Any]) -> None:
+    """Of events that start no run: why, and where to look."""
+    for event in dict.fromkeys(tuple(each) for each in became):
+        disposition, reason, contract = event
+        if disposition == "duplicate":
+            told = f"contract {contract} has a run already" if contract else "it was sent before"
+            hint(f"It starts no run: a duplicate, {told}.")
+            hint(f"next  onboarding show {contract}" if contract else "next  onboarding runs")
+        else:
+            advice = next((why.advice for why in Why if why == reason), "")
+            hint(f"It starts no run: {disposition}, {reason}. {advice}".rstrip())
+            if disposition == "dead":
+                hint("next  onboarding dead list")
 
 
 def _plain_form(contract: str | None, organization: str | None, event_type: str, event_id: str | None) -> bytes:

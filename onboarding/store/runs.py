@@ -61,6 +61,17 @@ def timeline(db: Connection, run_id: str) -> Sequence[Any]:
     return db.execute(select(attempts).where(attempts.c.run_id == run_id).order_by(attempts.c.id)).all()
 
 
+def last_event(db: Connection) -> int:
+    """The number of the event that was filed last; 0: none."""
+    return int(db.execute(select(func.coalesce(func.max(events.c.id), 0))).scalar_one())
+
+
+def events_since(db: Connection, number: int) -> Sequence[Any]:
+    """What became of events filed after that one: disposition, reason, contract_id."""
+    columns = (events.c.disposition, events.c.reason, events.c.contract_id)
+    return db.execute(select(*columns).where(events.c.id > number).order_by(events.c.id)).all()
+
+
 def replay(db: Connection, row: Row[Any], wish: Replay) -> bool:
     """Let a run go on: where it stopped, or from a step. False: a worker holds it at this moment.
 

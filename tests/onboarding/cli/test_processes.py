@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.util import CommandError
+from pydantic import SecretStr
 from sqlalchemy import func, select, update
 
 from onboarding.cli import keys
+from onboarding.events import Message
+from onboarding.intake import Intake
+from onboarding.settings import load
 from onboarding.store import data_keys, migrate
 from onboarding.store.engine import Store
 from onboarding.store.tables import data_keys as data_keys_table
-from tests.onboarding.cli.conftest import VAULT_KEY, Desk
+from tests.onboarding.cli.conftest import VAULT_KEY, Desk, FakeShell
 from tests.onboarding.store.rows import KEYRING
 
 NEW_KEY = "k2:" + "B" * 43 + "="
@@ -79,6 +84,33 @@ def test_what_send_cannot_send(onboarding: Desk, words: tuple[str, ...]):
     """Exit 2, also for what intake would not understand; nothing is published."""
     assert onboarding("send", *words).exit_code == 2
     assert onboarding.shell.calls == []
+
+
+class FilingShell(FakeShell):
+    """Takes an event in at once, as the embedded broker does."""
+
+    def publish_event(self, body: bytes, headers: Mapping[str, str], routing_key: str) -> None:
+        store = Store(load().database_url.get_secret_value())
+        intake = Intake(store, KEYRING, {"eu": SecretStr("key")}, 0)
+        intake.accept(Message(body, dict(headers), routing_key, "application/json"))
+        store.close()
+
+
+def test_send_says_what_became_of_it(onboarding: Desk, tmp_path: Path):
+    """What starts no run does not go on: dead, ignored and duplicate are told, each with where to look."""
+    onboarding.shell = FilingShell()
+    path = tmp_path / "body.json"
+    assert "goes on while" in onboarding("send", "c-1").stderr
+    again = onboarding("send", "c-1").stderr
+    assert "duplicate, contract c-1 has a run already" in again
+    path.write_text("no json")
+    dead = onboarding("send", "--file", str(path)).stderr
+    path.write_text('{"type": "contract.archived", "contract_id": "c-2"}')
+    ignored = onboarding("send", "--file", str(path), "--type", "contract.archived").stderr
+    assert "dead, not_json" in dead
+    assert "onboarding dead list" in dead
+    assert "ignored, " in ignored
+    assert "goes on" not in again + dead + ignored
 
 
 def test_send_without_a_broker(onboarding: Desk):
