@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from onboarding import __version__
 from onboarding.cli.lazy import Entry, LazyGroup
 
 _HERE: Final = "onboarding.cli"
@@ -36,6 +37,7 @@ ENTRIES: Final = {
 
 
 @click.group(cls=LazyGroup, entries=ENTRIES)
+@click.version_option(__version__, prog_name="onboarding", message="%(prog)s %(version)s")
 def cli() -> None:
     """Onboard Deel White Label EOR workers, from an HRIS event to a verified worker token.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,8 +10,9 @@ import click
 
 from onboarding.budget import Budget
 from onboarding.cli.options import examples, json_option
-from onboarding.cli.printing import length, moment, print_json, print_pairs
+from onboarding.cli.printing import hint, length, moment, print_json, print_pairs
 from onboarding.cli.start import open_store, start
+from onboarding.runs import Reason
 from onboarding.settings import Settings
 from onboarding.store import runs
 from onboarding.store.engine import Store
@@ -27,12 +28,20 @@ def stats_command(*, as_json: bool) -> None:
     settings = start()
     with open_store(settings) as store:
         found = store.read(runs.stats)
+        pauses = store.read(runs.pauses)
         budget = {"rate": settings.deel_rate, "in_use": _in_use(settings, store)}
     if as_json:
-        paused = [{"organization_id": each, "reason": reason} for each, reason in found["paused"]]
+        paused = [
+            {"organization_id": each.id, "reason": each.paused_reason, "next_probe_at": each.probe_at}
+            for each in pauses
+        ]
         print_json({**found, "budget": budget, "paused": paused})
     else:
-        print_pairs(_lines(found, budget))
+        print_pairs(_lines(found, budget, pauses))
+        for each in pauses:
+            if each.paused_reason != Reason.PAUSED:
+                hint("next  onboarding doctor")
+            hint(f"next  onboarding resume {each.id}")
 
 
 def _in_use(settings: Settings, store: Store) -> int | None:
@@ -41,7 +50,7 @@ def _in_use(settings: Settings, store: Store) -> int | None:
     return Budget(store, token, settings.deel_rate).in_use() if token else None
 
 
-def _lines(found: Mapping[str, Any], budget: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _lines(found: Mapping[str, Any], budget: Mapping[str, Any], pauses: Sequence[Any]) -> list[tuple[str, str]]:
     oldest, in_use = found["oldest_waiting_at"], budget["in_use"]
     waited = f"{moment(oldest)} ({length(datetime.now(UTC) - oldest)} ago)" if oldest else "none"
     return [
@@ -51,8 +60,13 @@ def _lines(found: Mapping[str, Any], budget: Mapping[str, Any]) -> list[tuple[st
         ("dead letters", str(found["dead_letters"])),
         ("budget", f"{'unknown' if in_use is None else in_use} of {budget['rate']:g} requests per second in use"),
         ("oldest not ended", waited),
-        ("paused", ", ".join(f"{each} ({reason})" for each, reason in found["paused"]) or "none"),
+        *([("paused", _pause(each)) for each in pauses] or [("paused", "none")]),
     ]
+
+
+def _pause(each: Any) -> str:
+    probe = f"next probe {moment(each.probe_at)}" if each.probe_at else "until it is resumed"
+    return f"{each.id} ({each.paused_reason}), {probe}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

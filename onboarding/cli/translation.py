@@ -69,7 +69,7 @@ def _store_away(cause: BaseException | None, told: str) -> Refusal:
 
 
 def _first_line(error: BaseException | None) -> str:
-    """A driver's own words, masked; the longest lines of psycopg's end with what is wrong."""
+    """A driver's own words, masked."""
     lines = [line for line in str(error or "").splitlines() if line.strip()]
     return str(mask(lines[0].strip().rstrip(".")))[:_LONGEST] if lines else ""
 

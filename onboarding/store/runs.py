@@ -13,6 +13,7 @@ from onboarding.store import organizations
 from onboarding.store.claims import mark_crashed
 from onboarding.store.sql import clock, from_now
 from onboarding.store.tables import attempts, audit, dead_letters, events, runs
+from onboarding.store.tables import organizations as organizations_table
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,14 @@ def stats(db: Connection) -> dict[str, Any]:
         "paused": [tuple(row) for row in organizations.paused(db)],
         "oldest_waiting_at": db.execute(oldest).scalar_one_or_none(),
     }
+
+
+def pauses(db: Connection) -> Sequence[Any]:
+    """The paused organisations: id, paused_reason, and when the next probe is (None: an engineer ends it)."""
+    of = organizations_table.c
+    return db.execute(
+        select(of.id, of.paused_reason, of.probe_at).where(of.paused_at.is_not(None)).order_by(of.id)
+    ).all()
 
 
 def _counts(db: Connection, column: Any, condition: Any = None) -> dict[str, int]:

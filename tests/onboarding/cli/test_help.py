@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from onboarding import __version__
 from onboarding.cli.lazy import Entry, LazyGroup
 from onboarding.cli.main import ENTRIES, cli
 
@@ -86,3 +88,9 @@ def boom() -> None:
 def test_a_command_that_does_not_exist_is_wrong_usage(onboarding):
     """Exit 2, as for every mistyped line."""
     assert onboarding("rnus").exit_code == 2
+
+
+def test_the_version():
+    """In one line."""
+    result = CliRunner().invoke(cli, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"onboarding {__version__}\n")

@@ -242,7 +242,7 @@ def test_stats_as_json(onboarding: Desk, monkeypatch: pytest.MonkeyPatch):
         "reasons": {"not_eor": 1},
         "events": {},
         "dead_letters": 0,
-        "paused": [{"organization_id": ORG, "reason": "paused"}],
+        "paused": [{"organization_id": ORG, "reason": "paused", "next_probe_at": None}],
         "oldest_waiting_at": "2026-11-24T04:49:54.488Z",
         "budget": {"rate": 5.0, "in_use": 0},
     }
@@ -255,3 +255,18 @@ def test_stats_for_people(onboarding: Desk):
     for expected in ("pending 1", "none", "unknown of 5", "2026-11-24T04:49:54.488Z"):
         assert expected in said
     assert onboarding.json("stats")["budget"]["in_use"] is None
+
+
+def test_stats_say_how_a_pause_ends(onboarding: Desk):
+    """When the next probe is, and what to type."""
+    onboarding.store.write(lambda db: organizations.pause(db, "org-1", Reason.SCOPE_MISSING, None))
+    onboarding.store.write(lambda db: organizations.pause(db, "org-2", Reason.PAUSED, None, probe=False))
+    result, (probed, engineers) = onboarding("stats"), onboarding.json("stats")["paused"]
+    assert f"org-1 (scope_missing), next probe {probed['next_probe_at']}" in result.stdout
+    assert "org-2 (paused), until it is resumed" in result.stdout
+    assert engineers["next_probe_at"] is None
+    assert result.stderr.splitlines() == [
+        "next  onboarding doctor",
+        "next  onboarding resume org-1",
+        "next  onboarding resume org-2",
+    ]
