@@ -113,7 +113,7 @@ def test_what_cannot_be_understood_stops_nothing(system: System):
 @pytest.mark.slow
 def test_a_purged_broker_loses_nothing(make_system, broker: str, postgres_url: str):
     """Fifty runs in flight, every queue emptied: the reconciler finds them all."""
-    system: System = make_system(broker, postgres_url, lease_seconds="2")
+    system: System = make_system(broker, postgres_url, lease_seconds="1")
     for number in range(50):
         system.hire(f"c-{number}")
     system.intake()
