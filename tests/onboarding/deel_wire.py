@@ -96,7 +96,8 @@ ME = {"id": 123, "email": "Ada@example.com", "username": "ada", "organization_id
 CALLS = {
     "contract": lambda deel: deel.contract("mp4y66j"),
     "contracts": lambda deel: deel.contracts(types=("eor",), statuses=("new", "onboarding")),
-    "people": lambda deel: deel.people(search="ada@example.com"),
+    "later contracts": lambda deel: deel.contracts(statuses=("in_progress",), cursor="after c1"),
+    "people": lambda deel: deel.people(search="ada@example.com", offset=50),
     "me": lambda deel: deel.me(SecretStr(WORKER_TOKEN)),
     "whoami": lambda deel: deel.whoami(),
     "organization_id": lambda deel: deel.organization_id(),
@@ -107,6 +108,7 @@ CALLS = {
 ANSWERS = {
     "contract": {"data": CONTRACT},
     "contracts": {"data": [CONTRACT], "page": {"cursor": "c2", "total_rows": 1}},
+    "later contracts": {"data": [], "page": {"cursor": "", "total_rows": 1}},
     "people": {"data": [], "page": {"offset": 0, "total_rows": 0, "items_per_page": 50}},
     "me": ME,
     "whoami": ME,

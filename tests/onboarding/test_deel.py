@@ -40,7 +40,7 @@ from tests.onboarding.deel_wire import (
     ok,
     refused,
 )
-from tests.openapi import validate_request
+from tests.openapi import validate_request, validate_target
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,7 @@ def wire(http_client):
     [
         ("contract", "GET", "/contracts/{contract_id}", "/contracts/mp4y66j"),
         ("contracts", "GET", "/contracts", "/contracts"),
+        ("later contracts", "GET", "/contracts", "/contracts"),
         ("people", "GET", "/people", "/people"),
         ("me", "GET", "/people/me", "/people/me"),
         ("whoami", "GET", "/people/me", "/people/me"),
@@ -72,13 +73,14 @@ def wire(http_client):
     ],
 )
 def test_a_request_is_one_that_deel_documents(wire, call, method, template, path):
-    """Method, path and body are those of Deel's OpenAPI; the token is a bearer, and one request is one take."""
+    """Method, path, query and body are those of Deel's OpenAPI; the token is a bearer, one request is one take."""
     wire.field.remember("profile_id")  # the OpenAPI's; the guide's is tried below
     wire.says(ok(ANSWERS[call]))
     CALLS[call](wire.deel)
 
     (asked,) = wire.asked
     assert (asked.method, urlsplit(asked.target).path) == (method, f"/rest/v2{path}")
+    validate_target(method, template, asked.target.removeprefix("/rest/v2"))
     validate_request(method, template, json.loads(asked.body) if asked.body else None)
     assert asked.headers["authorization"] == f"Bearer {WORKER_TOKEN if call == 'me' else ORG_TOKEN}"
     assert asked.headers.get("content-type") == ("application/json" if method == "POST" else None)
