@@ -96,7 +96,7 @@ def _guarded_probes(settings: Settings, store: Store | None) -> Iterator[Finding
     try:
         for finding in probe_deel(settings, store):
             left.remove(finding.check)
-            yield _learnt(settings, store) or finding if finding.check == CHECKS[-1] and not finding.ok else finding
+            yield _learnt(settings, store) or finding if finding.check == CHECKS[-1] and finding.hint else finding
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         yield _finding_of(left.pop(0), error)
         yield from not_checked(*left)
