@@ -7,7 +7,7 @@ UV_COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench up clean lock format audit sbom
+.PHONY: help demo test lint chaos bench up clean lock format audit sbom
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ test: $(VENV)/.dev ## every test; those that need a server it cannot reach are n
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+chaos: $(VENV)/.dev ## everything broken at once, from a seed: make chaos ARGS="--seed 7 --short"
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: $(VENV)/.dev ## the figures of the README, measured here
 	@$(BIN)/python -m tests.bench

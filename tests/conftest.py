@@ -18,9 +18,7 @@ from onboarding.store import migrate
 from onboarding.store.engine import Store
 from onboarding.store.tables import metadata
 from tasks import topology
-from tests.servers import POSTGRES, RABBITMQ, postgres_reachable, rabbitmq_reachable, rabbitmqctl
-
-CI = os.environ.get("CI") == "true"
+from tests.servers import CI, POSTGRES, RABBITMQ, postgres_reachable, rabbitmq_reachable, rabbitmqctl
 
 
 @pytest.fixture(scope="session", autouse=True)

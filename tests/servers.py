@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+CI = os.environ.get("CI") == "true"
 POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
 RABBITMQ = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")
 

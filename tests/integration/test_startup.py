@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from kombu import Connection, Exchange, Queue
 from tasks import topology
 from tests.integration.proxy import proxied, proxy_to
 from tests.integration.system import BIN, ROOT, System
-from tests.servers import rabbitmqctl
+from tests.servers import CI, rabbitmqctl
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.postgres]
 CELERY, ONBOARDING = str(BIN / "celery"), str(BIN / "onboarding")
@@ -60,12 +61,13 @@ def assert_refused(system: System, commands: dict[str, tuple[str, ...]], *words:
 @pytest.fixture
 def stranger(vhost: str) -> Iterator[str]:
     """The broker's URL with a user who may enter the virtual host, and do nothing in it."""
-    if not rabbitmqctl("add_user", "stranger", "a-password-of-no-use"):
-        pytest.skip("needs rabbitmqctl")
+    name = f"stranger-{secrets.token_hex(4)}"  # the broker is shared: another run's stranger is not ours
+    if not rabbitmqctl("add_user", name, "a-password-of-no-use"):
+        (pytest.fail if CI else pytest.skip)("needs rabbitmqctl")
     parts = urlsplit(vhost)
-    rabbitmqctl("set_permissions", "-p", parts.path.removeprefix("/"), "stranger", "", "", "")
-    yield parts._replace(netloc="stranger:a-password-of-no-use@" + parts.netloc.rpartition("@")[2]).geturl()
-    rabbitmqctl("delete_user", "stranger")
+    rabbitmqctl("set_permissions", "-p", parts.path.removeprefix("/"), name, "", "", "")
+    yield parts._replace(netloc=f"{name}:a-password-of-no-use@" + parts.netloc.rpartition("@")[2]).geturl()
+    rabbitmqctl("delete_user", name)
 
 
 @pytest.mark.slow

@@ -1,0 +1,148 @@
+"""The one auditor: compares three independent records (the store's, Deel's ledger, the sink's) after every scenario.
+
+It shares no code with what it audits but the table definitions and the key that opens the vault.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import func, select
+
+from onboarding.settings import load
+from onboarding.simulator import Simulator
+from onboarding.store import tokens
+from onboarding.store.tables import attempts, dead_letters, events, runs
+from tests.integration.system import System
+
+ENDED = ("completed", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One broken promise: which, and of whom."""
+
+    promise: str
+    who: str
+
+    def __str__(self) -> str:
+        return f"{self.promise}: {self.who}"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the scenario did: contracts whose event the queue acknowledged, how many messages, Deel's limit."""
+
+    contracts: Iterable[str]
+    messages: int = 0
+    rate: int | None = None
+    reissued: frozenset[str] = frozenset()  # contracts for which a new token was asked on purpose
+
+
+@dataclass
+class Audit:
+    """What was found, and the counts beside it."""
+
+    findings: list[Finding] = field(default_factory=list)
+    states: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)  # of those that are parked at the end
+
+    def count(self, promise: str) -> int:
+        """How often it was broken."""
+        return sum(finding.promise == promise for finding in self.findings)
+
+
+PROMISES = (
+    LOST := "lost",
+    DOUBLED := "doubled",
+    DEAD_TOKEN := "dead token in the vault",
+    KILLED_TOKEN := "a token that worked was killed",
+    BUDGET := "over the budget",
+    TIMELINE := "timeline out of order",
+)
+
+
+def audit(system: System, expected: Expected) -> Audit:
+    """Every promise that can be checked without searching bytes."""
+    with system.store.engine.connect() as db:
+        rows = {row.contract_id: row for row in db.execute(select(runs))}
+        tries = db.execute(select(attempts).order_by(attempts.c.id)).all()
+        filed = db.execute(select(func.count()).select_from(events)).scalar_one()
+        letters = db.execute(select(func.count()).select_from(dead_letters)).scalar_one()
+    found = Audit(
+        states=dict(Counter(row.state for row in rows.values())),
+        reasons=dict(Counter(row.reason for row in rows.values() if row.state == "failed")),
+    )
+    found.findings += _lost(expected, rows, filed + letters)
+    found.findings += _doubled(system, rows)
+    found.findings += _tokens(system, expected, rows)
+    found.findings += _over_budget(system.deel, expected.rate)
+    found.findings += _timelines(tries)
+    return found
+
+
+def _lost(expected: Expected, rows: Mapping[str, Any], filed: int) -> Iterator[Finding]:
+    yield from (Finding(LOST, f"{contract} has no run") for contract in expected.contracts if contract not in rows)
+    if filed < expected.messages:
+        yield Finding(LOST, f"{expected.messages} messages acknowledged, {filed} filed")
+    for contract, row in rows.items():
+        waits = row.state == "waiting" and (row.nudge_at or row.reason == "consent_missing")
+        if row.state not in ENDED and not waits and row.nudge_at is None:
+            yield Finding(LOST, f"{contract} is {row.state} and nothing will look at it")
+        if row.state in ("failed", "waiting") and not row.reason:
+            yield Finding(LOST, f"{contract} is {row.state} without a reason")
+
+
+def _doubled(system: System, rows: Mapping[str, Any]) -> Iterator[Finding]:
+    for contract in rows:
+        if contract in system.deel.contracts and len(system.deel.profiles_of(contract)) > 1:
+            yield Finding(DOUBLED, f"{contract} has {len(system.deel.profiles_of(contract))} profiles")
+    told = Counter(
+        one.body["data"]["contract_id"]
+        for one in system.sink.unique()
+        if one.status < 300 and one.body["type"] == "onboarding.completed"
+    )
+    for contract, row in rows.items():
+        want = {1} if row.state == "completed" else {0, 1}  # a replay of a completed run may be parked later
+        if told[contract] not in want:
+            yield Finding(DOUBLED if told[contract] else LOST, f"{contract}: told {told[contract]} times")
+
+
+def _tokens(system: System, expected: Expected, rows: Mapping[str, Any]) -> Iterator[Finding]:
+    keyring = load(system.environment).keyring()
+    for contract, row in rows.items():
+        if row.state == "completed":
+            kept = system.store.read(lambda db, of=row.hris_profile_id: tokens.live(db, keyring, of))  # type: ignore[misc]
+            if kept is None or kept.token.get_secret_value() != system.deel.live_token(contract):
+                yield Finding(DEAD_TOKEN, contract)
+        if contract in system.deel.contracts and contract not in expected.reissued:
+            for earlier, later in pairwise(system.deel.sessions_of(contract)):
+                if earlier.ours and later.ours and not earlier.deleted:
+                    yield Finding(KILLED_TOKEN, contract)
+
+
+def _over_budget(deel: Simulator, rate: int | None) -> Iterator[Finding]:
+    if rate is None:
+        return
+    for _ in range(deel.ledger.refused()):
+        yield Finding(BUDGET, f"a call beyond {rate} in a rolling second")
+
+
+def _timelines(tries: Iterable[Any]) -> Iterator[Finding]:
+    of_run: dict[str, list[Any]] = defaultdict(list)
+    for each in tries:
+        of_run[each.run_id].append(each)
+    for run_id, each in of_run.items():
+        for attempt in each:
+            if attempt.outcome is None:
+                yield Finding(TIMELINE, f"{run_id}: {attempt.step} has neither an end nor a mark")
+            elif attempt.outcome != "crashed" and attempt.ended_at is None:
+                yield Finding(TIMELINE, f"{run_id}: {attempt.step} is {attempt.outcome} without an end")
+            elif attempt.ended_at is not None and attempt.ended_at < attempt.started_at:
+                yield Finding(TIMELINE, f"{run_id}: {attempt.step} ended before it began")
+        if any(later.started_at < earlier.started_at for earlier, later in pairwise(each)):
+            yield Finding(TIMELINE, f"{run_id}: out of order")
