@@ -113,7 +113,7 @@ def test_what_looks_secret_or_personal_is_masked(text, masked):
         "/usr/local/lib/python3/site-packages/SQLAlchemy/engine/TheDefaultDialect2",
         "/Users/AdaLovelace/Projects/DeelOnboarding2/onboarding/steps/IssueToken",
         f"/tmp/Work/{uuid.UUID(int=2**127 + 12345)}/{uuid.UUID(int=2**126 + 999)}",
-        '  File "/work/onboarding/steps.py", line 41, in issue_token',
+        '  File "/srv/onboarding/steps.py", line 41, in issue_token',
         "celery@worker-1 ready.",
         "onboarding-7@10.0.0.5",
         "connected to amqp://rabbit:5672/vhost",
