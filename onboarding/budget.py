@@ -20,9 +20,10 @@ from onboarding.runs import Reason
 from onboarding.store import budgets
 from onboarding.store.engine import Store
 
-SLACK_S: Final = 0.05
-"""Added to the window: calls do not take equally long from their start here to their arrival at Deel. A call that
-takes longer than this to get on its way has lost its slot."""
+SLACK_S: Final = 0.1
+"""Added to the window: half for calls that start late here, half for those that take longer on their way to Deel."""
+LATE_S: Final = 0.05
+"""A call that takes longer than this to get on its way has lost its slot."""
 LONGEST_WAIT_S: Final = 20.0
 """A step that would wait longer is tried later, so that it does not outlive its lease."""
 MAX_OVERSLEPT: Final = 5
@@ -57,8 +58,8 @@ class Budget:
             if slot.wait_s > patience_s:
                 raise TryLater(Reason.RATE_LIMITED, after_s=slot.wait_s)
             time.sleep(max(0.0, slot.begins_at - time.monotonic()))
-            if time.monotonic() - slot.begins_at < SLACK_S:
-                return slot.begins_at + SLACK_S  # later, its time has passed: another call may start with ours
+            if time.monotonic() - slot.begins_at < LATE_S:
+                return slot.begins_at + LATE_S  # later, its time has passed: another call may start with ours
         raise TryLater(Reason.RATE_LIMITED)
 
     def hold(self, seconds: float) -> None:
