@@ -16,7 +16,7 @@ demo: $(VENV)/.base ## the main job against a simulated Deel, nothing else neede
 	@$(BIN)/onboarding demo
 
 test: $(VENV)/.dev ## every test; those that need a server it cannot reach are named in one line
-	@$(BIN)/pytest -n 3 --dist loadgroup --cov --cov-report=term
+	@$(BIN)/pytest -n 3 --cov --cov-report=term
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -7,6 +7,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,6 +20,8 @@ from onboarding.store.engine import Store
 from onboarding.store.tables import metadata
 from tasks import topology
 from tests.servers import CI, POSTGRES, RABBITMQ, postgres_reachable, rabbitmq_reachable, rabbitmqctl
+
+SHARING = "test_leaks.py"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -133,6 +136,22 @@ def _need(what: str, url: str, reachable: bool) -> None:
     if CI:
         pytest.fail(f"{what} must be there in CI, at {url.rpartition('@')[2]}")
     pytest.skip(f"no {what} at {url.rpartition('@')[2]}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One test at a time to each process; but those that share a day of a minute's length, to the same one.
+
+    Not by `xdist_group`: with pytest 9.2, xdist 3.8 does not see it, and each process lived through its own day.
+    """
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - without xdist nobody calls this
+
+    class ByTest(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            module, _, _ = nodeid.partition("::")
+            return module if module.endswith(SHARING) else nodeid
+
+    return ByTest(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -33,7 +33,7 @@ from tests.integration.listening import (
 from tests.integration.system import BIN, System
 from tests.integration.troubles import REASONS, Troubles, credentials, quoting_deel
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.postgres, pytest.mark.xdist_group("leaks"), pytest.mark.slow]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.postgres, pytest.mark.slow]
 
 Evidence = dict[str, bytes]
 LISTINGS = [("runs", "--json"), ("dead", "list", "--json"), ("show", "c-defect-json", "--json")]
