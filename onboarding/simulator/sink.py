@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -36,7 +35,7 @@ class Sink:
         self._verifier = Webhook(secret)
         self._arrived = threading.Condition()
         self._received: list[Received] = []
-        self._scripted: deque[int] = deque()
+        self._scripted: list[tuple[str | None, int]] = []  # the type that it is for, the status
         self._server = Server(self._take)
 
     def __enter__(self) -> Self:
@@ -61,10 +60,10 @@ class Sink:
         """Where to post to."""
         return f"http://127.0.0.1:{self._server.port}/hook"
 
-    def answers(self, status: int, times: int = 1) -> None:
-        """Answer the next deliveries so; they are received all the same."""
+    def answers(self, status: int, times: int = 1, *, to: str | None = None) -> None:
+        """Answer the next deliveries so, of this type or of any; they are received all the same."""
         with self._arrived:
-            self._scripted.extend([status] * times)
+            self._scripted.extend([(to, status)] * times)
 
     @property
     def received(self) -> list[Received]:
@@ -89,11 +88,12 @@ class Sink:
     def _take(self, request: Request) -> Response:
         headers = dict(request.headers)
         with self._arrived:
-            status = self._scripted.popleft() if self._scripted else 204
+            body = _json(request.body)
+            status = self._status_for(body.get("type"))
             self._received.append(
                 Received(
                     id=headers.get("webhook-id", ""),
-                    body=_json(request.body),
+                    body=body,
                     headers=headers,
                     verified=self._verifies(request.body, headers),
                     at=datetime.now(UTC),
@@ -102,6 +102,13 @@ class Sink:
             )
             self._arrived.notify_all()
         return Response(status)
+
+    def _status_for(self, kind: object) -> int:
+        entry = next((entry for entry in self._scripted if entry[0] in (None, kind)), None)
+        if entry is None:
+            return 204
+        self._scripted.remove(entry)
+        return entry[1]
 
     def _verifies(self, body: bytes, headers: dict[str, str]) -> bool:
         try:

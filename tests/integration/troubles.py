@@ -110,8 +110,8 @@ class Troubles:
     def _spoil(self, day: str) -> None:
         """What Deel and the notifications' target are going to do wrong."""
         deel = self._system.deel
-        self._system.sink.answers(500)
-        self._system.sink.answers(410)
+        self._system.sink.answers(500, to="onboarding.completed")
+        self._system.sink.answers(410, to="onboarding.completed")
         deel.fails("POST /eor/worker", status=500, contract=f"c-500-{day}")
         deel.fails("POST /eor/worker", status=422, contract=f"c-rejected-{day}")
         deel.answers_html("POST /workers/session", contract=f"c-html-{day}")

@@ -297,13 +297,13 @@ def test_a_target_that_hangs_does_not_keep_the_others_from_being_told(onboard: D
             time.sleep(self._takes_s)
             return self._answer
 
-    monkeypatch.setattr(performing, "STEP_S", 0.2)
     onboard.world = replace(
-        onboard.world, targets=(Slow("hangs", 0.25, Verdict.LATER), Slow("listens", 0, Verdict.DELIVERED))
+        onboard.world, targets=(Slow("hangs", 1.1, Verdict.LATER), Slow("listens", 0, Verdict.DELIVERED))
     )
     onboard.hire()
     for step in STEPS[:-1]:
         onboard.deliver("c-1", step)
+    monkeypatch.setattr(performing, "STEP_S", 1.0)
     for _ in range(2):
         onboard.deliver("c-1", Step.NOTIFY)
         onboard.pass_time()
