@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 from pydantic import SecretStr
+from sqlalchemy import Connection
 
 from onboarding import observe
 from onboarding.events import Dead, Event, Ignored, Message, read
@@ -58,10 +59,12 @@ class Intake:
         return letter
 
     def _file(self, message: Message, answers: list[Event | Ignored | Dead]) -> list[NewRun]:
-        home = self.store.read(lambda db: organizations.home(db, self.fingerprint)) or HOME
-        filing = Filing(self.keyring, home, self.lease_s)
+        def filed(db: Connection) -> list[NewRun]:
+            home = organizations.home(db, self.fingerprint) or HOME
+            return events.file(db, message, answers, Filing(self.keyring, home, self.lease_s))
+
         fail_point("intake.recording")
-        made = self.store.write(lambda db: events.file(db, message, answers, filing))
+        made = self.store.write(filed)
         fail_point("intake.recorded")
         return made
 

@@ -13,7 +13,7 @@ from onboarding.dialling import within
 from onboarding.failpoints import fail_point
 from onboarding.runs import AnyOutcome, Back, Change, Later, Park, Pause, Reason, State, Step, settle
 from onboarding.steps import STEP_ACTIONS, Late
-from onboarding.store import claims
+from onboarding.store import claims, records
 from onboarding.store.claims import Claim, NoClaim, Why
 from onboarding.store.engine import StoreUnavailable
 from onboarding.vault import VaultError
@@ -97,7 +97,7 @@ def order_of(change: Change, lease_s: float) -> Order:
 def _record(world: World, claim: Claim, outcome: AnyOutcome) -> Change | None:
     """None: a newer claim owns the run."""
     change = settle(claim.run, outcome, world.backoff, world.draw)
-    recorded = world.store.write(lambda db: claims.record(db, claim, change, world.keyring, world.terms))
+    recorded = world.store.write(lambda db: records.record(db, claim, change, world.keyring, world.terms))
     return change if recorded else None
 
 

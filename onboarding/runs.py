@@ -182,6 +182,7 @@ class Run:
     parkings: int = 0
     reissue_asked: bool = False  # an engineer wants a new token although one lives
     hris_profile_id: str | None = None
+    token_expires_at: datetime | None = None
     contract_type: str | None = None
     has_emails: bool = False
     facts_fresh: bool = False  # told by a signed webhook or a listing within the last ten minutes

@@ -17,7 +17,7 @@ from onboarding.dialling import time_left
 from onboarding.failpoints import fail_point
 from onboarding.notify import Verdict
 from onboarding.runs import AnyOutcome, Await, Back, Done, IssuedToken, Later, Park, Reason, Run, Step
-from onboarding.store import consents, facts, notifications, organizations, runs, tokens
+from onboarding.store import consents, facts, notifications, organizations, tokens
 from onboarding.store.claims import Claim
 from onboarding.store.events import HOME
 from onboarding.world import World
@@ -111,10 +111,11 @@ def judge_session(session: Session, number: int, now: datetime) -> AnyOutcome:
 def verify_token(claim: Claim, world: World) -> AnyOutcome:
     """See that the token opens the account of the contract's worker, and nobody else's."""
     run, profile = claim.run, _profile(claim.run)
-    live = world.store.read(lambda db: tokens.live(db, world.keyring, profile))
+    live, emails = world.store.read(
+        lambda db: (tokens.live(db, world.keyring, profile), facts.emails_of(db, world.keyring, profile))
+    )
     if live is None:
         return Back(dead_issue=0)
-    emails = world.store.read(lambda db: facts.emails_of(db, world.keyring, profile))
     outcome = judge_identity(call(run, lambda: world.deel.me(live.token)), emails, live.issue_number)
     if isinstance(outcome, Park):  # out of the vault first: whatever becomes of the call, nobody gets it
         world.store.write(lambda db: tokens.bury(db, profile, live.issue_number))
@@ -145,22 +146,21 @@ def notify_targets(claim: Claim, world: World) -> AnyOutcome:
     run = claim.run
     targets = {target.name: target for target in world.targets}
     message_id = notify.message_id(run.id, notify.COMPLETED)
-    open_rows = world.store.write(lambda db: notifications.prepare(db, run.id, message_id, targets))
-    row = world.store.read(lambda db: runs.find(db, run.id))
-    answers = []
+    rows = world.store.write(lambda db: notifications.prepare(db, run.id, message_id, targets))
+    # what was refused in an earlier try, whose worker died before it could say so, is refused still
+    answers = [notify.Answer(Verdict.REFUSED, row.http_status) for row in rows if row.refused_at is not None]
+    open_rows = [row for row in rows if row.delivered_at is None and row.refused_at is None and row.target in targets]
     # who was away before comes last, and who gets no time at all is not counted as tried: one that hangs must not
     # keep the others from being told
-    for each in sorted((each for each in open_rows if each.target in targets), key=lambda each: each.tries):
+    for each in sorted(open_rows, key=lambda row: row.tries):
         if time_left() <= 0:
             answers.append(notify.Answer(Verdict.LATER))
             break
-        target, message = targets[each.target], notify.completed(row, each.created_at)
+        target, message = targets[each.target], notify.completed(run, each.created_at)
         answer = call(run, lambda target=target, message=message: target.send(message))  # type: ignore[misc]
         keep_answer(world, message_id, target.name, answer)
         answers.append(answer)
-    # what was refused in an earlier try, whose worker died before it could say so, is refused still
-    refused = world.store.read(lambda db: notifications.refusals(db, message_id))
-    return judge_answers([*answers, *(notify.Answer(Verdict.REFUSED, status) for status in refused)])
+    return judge_answers(answers)
 
 
 def judge_answers(answers: list[notify.Answer]) -> AnyOutcome:

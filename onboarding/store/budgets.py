@@ -5,12 +5,25 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from onboarding.store.sql import clock
 from onboarding.store.tables import budgets
 from onboarding.store.upsert import insert_or_ignore
+
+# The clock is read after the wait for the row, not before: PostgreSQL computes what surrounds the inner query
+# when the inner one has its row, and its lock.
+_WAITED = (
+    select(budgets.c.free_at)
+    .where(budgets.c.fingerprint == bindparam("budget"))
+    .with_for_update()
+    .cte("waited")
+    .prefix_with("MATERIALIZED", dialect="postgresql")
+)
+_LOCKED = select(_WAITED.c.free_at, clock().label("now"))
+_TAKE = update(budgets).where(budgets.c.fingerprint == bindparam("budget"))
 
 
 @dataclass(frozen=True)
@@ -65,13 +78,19 @@ def in_use(db: Connection, fingerprint: str) -> int:
     return sum(time > found.now.timestamp() for time in json.loads(found.free_at)) if found else 0
 
 
-def _locked(db: Connection, fingerprint: str, pace: Pace) -> tuple[list[float], float, float]:
+def _row(db: Connection, fingerprint: str) -> Row[Any]:
+    row = db.execute(_LOCKED, {"budget": fingerprint}).one_or_none()
+    if row is not None:
+        return row
     insert_or_ignore(db, budgets, fingerprint=fingerprint, free_at="[]")
-    query = select(budgets.c.free_at).where(budgets.c.fingerprint == fingerprint).with_for_update()
-    free_at: list[float] = json.loads(db.execute(query).scalar_one())
-    # a statement of its own: the clock must be read after the wait for the row, not before
-    now = db.execute(select(clock())).scalar_one().timestamp()
+    return db.execute(_LOCKED, {"budget": fingerprint}).one()
+
+
+def _locked(db: Connection, fingerprint: str, pace: Pace) -> tuple[list[float], float, float]:
+    row = _row(db, fingerprint)
     read_at = time.monotonic()
+    free_at: list[float] = json.loads(row.free_at)
+    now = row.now.timestamp()
     # a slot that is taken for longer than anybody can have waited was written before the clock jumped back
     latest = now + pace.longest_wait_s + pace.window_s
     free_at = [time if time <= latest else now + pace.window_s for time in sorted(free_at)[-pace.slots :]]
@@ -79,8 +98,4 @@ def _locked(db: Connection, fingerprint: str, pace: Pace) -> tuple[list[float], 
 
 
 def _write(db: Connection, fingerprint: str, free_at: list[float]) -> None:
-    db.execute(
-        update(budgets)
-        .where(budgets.c.fingerprint == fingerprint)
-        .values(free_at=json.dumps([round(time, 6) for time in free_at]))
-    )
+    db.execute(_TAKE, {"budget": fingerprint, "free_at": json.dumps([round(time, 6) for time in free_at])})

@@ -1,4 +1,4 @@
-"""The claim of a run and the record of what an attempt came to: the fence stands in every `where`."""
+"""The claim of a run: whose fence it is, and why it could not be had."""
 
 from __future__ import annotations
 
@@ -7,18 +7,60 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, insert, or_, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, exists, insert, or_, select, update
 
-from onboarding.runs import ACTIVE, Back, Change, Done, Outcome, Park, Reason, Run, State, Step
-from onboarding.store import consents, facts, organizations, tokens
-from onboarding.store.sql import clock, from_now
+from onboarding.runs import ACTIVE, Reason, Run, State, Step
+from onboarding.store import organizations
+from onboarding.store.sql import clock, from_now, seconds
 from onboarding.store.tables import attempts, runs
 from onboarding.store.tables import organizations as organizations_table
-from onboarding.vault import Keyring
 
 FACTS_FRESH_S = 600.0
 EARLY_S = 0.5  # a delayed message may come this much before the row's time
 PAUSED_LOOK_S = 900.0  # how often a run of a paused organisation is looked at, should its `resume` be lost
+
+_PAUSED = exists().where(
+    organizations_table.c.id == runs.c.organization_id, organizations_table.c.paused_at.is_not(None)
+)
+# Take the run if it is free, due and not in a crash loop.
+_TAKE_ANYHOW = (
+    update(runs)
+    .where(
+        runs.c.id == bindparam("run"),
+        runs.c.step == bindparam("at_step"),
+        runs.c.state.in_(ACTIVE),
+        or_(runs.c.lease_until.is_(None), runs.c.lease_until <= from_now()),
+        or_(runs.c.next_attempt_at.is_(None), runs.c.next_attempt_at <= from_now(EARLY_S)),
+        runs.c.starts < bindparam("crash_limit"),
+    )
+    .values(
+        state=State.RUNNING,
+        fence=runs.c.fence + 1,
+        starts=runs.c.starts + 1,
+        lease_until=from_now(seconds("lease_s")),
+        nudge_at=from_now(seconds("lease_s")),
+        next_attempt_at=None,
+        nudges=0,
+        updated_at=from_now(),
+    )
+    .returning(*runs.c, (runs.c.facts_at > from_now(-FACTS_FRESH_S)).label("facts_fresh"))
+)
+_TAKE = _TAKE_ANYHOW.where(~_PAUSED)
+_TAKE_AS_PROBE = _TAKE_ANYHOW.where(_PAUSED)
+_LOOK = select(runs, clock().label("now")).where(runs.c.id == bindparam("run"))
+_START = insert(attempts)
+_TRIED = select(
+    exists().where(
+        attempts.c.run_id == bindparam("run_id"),
+        attempts.c.step == bindparam("step"),
+        attempts.c.fence < bindparam("fence"),
+    )
+)
+_CUT_OFF = (
+    update(attempts)
+    .where(attempts.c.run_id == bindparam("run"), attempts.c.ended_at.is_(None), attempts.c.outcome.is_(None))
+    .values(outcome="crashed")
+)
 
 
 @dataclass(frozen=True)
@@ -69,13 +111,10 @@ class Terms:
 
 def begin(db: Connection, run_id: str, step: Step, terms: Terms) -> Claim | NoClaim:
     """Claim a run for one step and write down that an attempt began; say why not where it cannot be had."""
-    paused = exists().where(
-        organizations_table.c.id == runs.c.organization_id, organizations_table.c.paused_at.is_not(None)
-    )
-    row = _take(db, run_id, step, terms, ~paused)
+    row = _take(db, _TAKE, run_id, step, terms)
     if row is not None:
         return _started(db, row, probe=False)
-    found = db.execute(select(runs, clock().label("now")).where(runs.c.id == run_id)).one_or_none()
+    found = db.execute(_LOOK, {"run": run_id}).one_or_none()
     if found is None:
         return NoClaim(Why.UNKNOWN)
     refusal = _why_not(found, step)
@@ -84,144 +123,30 @@ def begin(db: Connection, run_id: str, step: Step, terms: Terms) -> Claim | NoCl
     if found.starts >= terms.crash_limit:
         return _park_crash_loop(db, found)
     if organizations.take_probe(db, found.organization_id, terms.probe_every_s):
-        row = _take(db, run_id, step, terms, paused)
+        row = _take(db, _TAKE_AS_PROBE, run_id, step, terms)
         return _started(db, row, probe=True) if row is not None else NoClaim(Why.HELD, wait_s=1.0)
     return _wait_for_resume(db, found)
 
 
-def record(db: Connection, claim: Claim, change: Change, keyring: Keyring, terms: Terms) -> bool:
-    """Write what an attempt came to: run, attempt, token and organisation together, under the claim's fence.
-
-    False: the fence moved, as a newer claim, a replay or a cancel moves it. You are late: write nothing more.
-    """
-    run = claim.run
-    written = db.execute(
-        update(runs)
-        .where(runs.c.id == run.id, runs.c.fence == claim.fence)
-        .values(
-            state=change.state,
-            step=change.step,
-            reason=change.reason,
-            tries=change.tries,
-            not_found=change.not_found,
-            reissues=change.reissues,
-            parkings=change.parkings,
-            starts=0,
-            lease_until=None,
-            updated_at=from_now(),
-            **_times(change, terms.lease_s),
-            **_learnt(db, run, change.source, keyring),
-        )
-        .returning(runs.c.organization_id)  # it may have got its name in this very step
-    ).one_or_none()
-    if written is None:
-        return False
-    _end_attempt(db, claim, change)
-    _follow_up(db, claim, change, keyring, written.organization_id)
-    return True
-
-
-def _times(change: Change, lease_s: float) -> dict[str, Any]:
-    """When the run is due, and when the reconciler should wonder where its message is.
-
-    Waits up to a lease ride in the broker, so the reconciler gives their message a lease's grace; longer
-    waits lie in the row alone, and it sends their message itself.
-    """
-    if change.state not in ACTIVE:
-        return {"next_attempt_at": None, "nudge_at": None}
-    if change.wait_s is not None:
-        grace = lease_s if change.wait_s <= lease_s else 0.0
-        return {"next_attempt_at": from_now(change.wait_s), "nudge_at": from_now(change.wait_s + grace)}
-    if change.state is State.WAITING and not change.pauses:
-        return {"next_attempt_at": None, "nudge_at": None}  # who ends the wait will nudge
-    return {"next_attempt_at": None, "nudge_at": from_now(PAUSED_LOOK_S if change.pauses else lease_s)}
-
-
-def _learnt(db: Connection, run: Run, source: Outcome, keyring: Keyring) -> dict[str, Any]:
-    match source:
-        case Done():
-            learnt: dict[str, Any] = {}
-            if source.hris_profile_id is not None:
-                learnt["hris_profile_id"] = source.hris_profile_id
-            if source.token_expires_at is not None:
-                learnt["token_expires_at"] = source.token_expires_at
-            if source.facts is not None:
-                learnt |= facts.columns(db, keyring, run.contract_id, source.facts)
-            return learnt
-        case Back():
-            return {"token_expires_at": None}
-        case Park(dead_issue=int()):
-            return {"token_expires_at": None}
-        case _:
-            return {}
-
-
-def _end_attempt(db: Connection, claim: Claim, change: Change) -> None:
-    db.execute(
-        update(attempts)
-        .where(attempts.c.run_id == claim.run.id, attempts.c.fence == claim.fence)
-        .values(
-            ended_at=from_now(),
-            outcome=change.outcome,
-            reason=change.reason,
-            http_status=change.source.http_status,
-            request_id=change.source.request_id,
-        )
-    )
-
-
-def _follow_up(db: Connection, claim: Claim, change: Change, keyring: Keyring, organization_id: str) -> None:
-    run, source = claim.run, change.source
-    if isinstance(source, Done) and source.issued and run.hris_profile_id:
-        tokens.keep(db, keyring, run.hris_profile_id, source.issued)
-    if isinstance(source, Back | Park) and source.dead_issue is not None and run.hris_profile_id:
-        tokens.bury(db, run.hris_profile_id, source.dead_issue)
-    if change.pauses is not None:
-        organizations.pause(db, organization_id, change.pauses, run.step)
-    if change.reason is Reason.CONSENT_MISSING and consents.given(db, run.contract_id):
-        consents.nudge(db, run.contract_id)  # it came while the step looked
-    asked_deel = source.http_status is not None  # a step that found itself done proves nothing
-    if claim.probe and change.outcome == "done" and asked_deel:
-        organizations.resume_after_probe(db, organization_id, run.step)
-
-
-def _take(db: Connection, run_id: str, step: Step, terms: Terms, condition: Any) -> Row[Any] | None:
-    """Take the run if it is free, due and not in a crash loop."""
-    free = or_(runs.c.lease_until.is_(None), runs.c.lease_until <= from_now())
-    due = or_(runs.c.next_attempt_at.is_(None), runs.c.next_attempt_at <= from_now(EARLY_S))
-    return db.execute(
-        update(runs)
-        .where(runs.c.id == run_id, runs.c.step == step, runs.c.state.in_(ACTIVE), free, due)
-        .where(runs.c.starts < terms.crash_limit, condition)
-        .values(
-            state=State.RUNNING,
-            fence=runs.c.fence + 1,
-            starts=runs.c.starts + 1,
-            lease_until=from_now(terms.lease_s),
-            nudge_at=from_now(terms.lease_s),
-            next_attempt_at=None,
-            nudges=0,
-            updated_at=from_now(),
-        )
-        .returning(*runs.c, (runs.c.facts_at > from_now(-FACTS_FRESH_S)).label("facts_fresh"))
-    ).one_or_none()
+def _take(db: Connection, statement: Update, run_id: str, step: Step, terms: Terms) -> Row[Any] | None:
+    claimed = {"run": run_id, "at_step": step, "lease_s": terms.lease_s, "crash_limit": terms.crash_limit}
+    return db.execute(statement, claimed).one_or_none()
 
 
 def _started(db: Connection, row: Row[Any], *, probe: bool) -> Claim:
     if row.starts > 1:
         mark_crashed(db, row.id)
-    db.execute(insert(attempts).values(run_id=row.id, step=row.step, fence=row.fence))
+    attempt = {"run_id": row.id, "step": row.step, "fence": row.fence}
+    db.execute(_START, attempt)
     run = run_of(row)
     if run.step is Step.ENSURE_PROFILE and not run.tried_before:  # a cancel or a replay forgets the tries
-        earlier = exists().where(attempts.c.run_id == row.id, attempts.c.step == row.step, attempts.c.fence < row.fence)
-        run = replace(run, tried_before=db.execute(select(earlier)).scalar_one())
+        run = replace(run, tried_before=db.execute(_TRIED, attempt).scalar_one())
     return Claim(run=run, fence=row.fence, probe=probe)
 
 
 def mark_crashed(db: Connection, run_id: str) -> None:
     """An attempt of this run that has no end never will."""
-    cut_off = and_(attempts.c.run_id == run_id, attempts.c.ended_at.is_(None), attempts.c.outcome.is_(None))
-    db.execute(update(attempts).where(cut_off).values(outcome="crashed"))
+    db.execute(_CUT_OFF, {"run": run_id})
 
 
 def _why_not(row: Row[Any], step: Step) -> NoClaim | None:
@@ -287,6 +212,7 @@ def run_of(row: Row[Any]) -> Run:
         parkings=row.parkings,
         reissue_asked=row.reissue_asked,
         hris_profile_id=row.hris_profile_id,
+        token_expires_at=row.token_expires_at,
         contract_type=row.contract_type,
         has_emails=row.emails_sealed is not None,
         facts_fresh=bool(getattr(row, "facts_fresh", False)),

@@ -8,6 +8,14 @@ from onboarding.runs import Reason, State
 from onboarding.store.sql import from_now
 from onboarding.store.tables import consents, runs
 
+_NUDGE = (
+    update(runs)
+    .where(runs.c.state == State.WAITING, runs.c.reason == Reason.CONSENT_MISSING)
+    .values(nudge_at=from_now(), nudges=0)
+)
+
+_NUDGE_ALL = _NUDGE.where(runs.c.nudge_at.is_(None))
+
 
 def record(db: Connection, contract_id: str, *, evidence: str, version: str, who: str, given: bool = True) -> None:
     """Put a consent, or its withdrawal, on record; a run that waited for it goes on."""
@@ -30,11 +38,9 @@ def given(db: Connection, contract_id: str) -> bool:
 
 def nudge(db: Connection, contract_id: str) -> None:
     """Let a run that waits for a consent be looked at now."""
-    waits = (runs.c.state == State.WAITING) & (runs.c.reason == Reason.CONSENT_MISSING)
-    db.execute(update(runs).where(runs.c.contract_id == contract_id, waits).values(nudge_at=from_now(), nudges=0))
+    db.execute(_NUDGE.where(runs.c.contract_id == contract_id))
 
 
 def nudge_all(db: Connection) -> None:
     """No consent is asked for any more: whoever waits for one goes on."""
-    waits = (runs.c.state == State.WAITING) & (runs.c.reason == Reason.CONSENT_MISSING) & runs.c.nudge_at.is_(None)
-    db.execute(update(runs).where(waits).values(nudge_at=from_now(), nudges=0))
+    db.execute(_NUDGE_ALL)

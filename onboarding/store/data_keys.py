@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from onboarding.store.tables import data_keys
 from onboarding.store.upsert import insert_or_ignore
 from onboarding.vault import DataKey, Keyring, VaultError, WrappedKey
 
+_OF = select(data_keys).where(data_keys.c.subject == bindparam("of"))
+
 
 def get(db: Connection, keyring: Keyring, subject: str) -> DataKey:
     """The subject's data key. Raises VaultError when it was erased or its wrapping key is missing."""
-    row = db.execute(select(data_keys).where(data_keys.c.subject == subject)).one_or_none()
+    return _unwrapped(keyring, db.execute(_OF, {"of": subject}).one_or_none())
+
+
+def _unwrapped(keyring: Keyring, row: Row[Any] | None) -> DataKey:
     if row is None:
         raise VaultError("the data key was erased: nothing that it sealed can be read again")
     wrapped = WrappedKey(id=row.id, subject=row.subject, master_key_id=row.master_key_id, blob=row.wrapped)
@@ -22,11 +28,11 @@ def get(db: Connection, keyring: Keyring, subject: str) -> DataKey:
 
 def get_or_make(db: Connection, keyring: Keyring, subject: str) -> DataKey:
     """The subject's data key, made now if it has none. Of two that make it at once, one wins."""
-    if db.execute(select(data_keys.c.id).where(data_keys.c.subject == subject)).one_or_none() is None:
-        _, made = keyring.new_data_key(subject)
-        insert_or_ignore(
-            db, data_keys, subject=subject, id=made.id, master_key_id=made.master_key_id, wrapped=made.blob
-        )
+    row = db.execute(_OF, {"of": subject}).one_or_none()
+    if row is not None:
+        return _unwrapped(keyring, row)
+    _, made = keyring.new_data_key(subject)
+    insert_or_ignore(db, data_keys, subject=subject, id=made.id, master_key_id=made.master_key_id, wrapped=made.blob)
     return get(db, keyring, subject)
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from onboarding.events import Dead, Event, Ignored, Message
 from onboarding.runs import Facts, State, Step
 from onboarding.store import data_keys, facts
-from onboarding.store.sql import from_now
+from onboarding.store.sql import from_now, seconds
 from onboarding.store.tables import dead_letters, events, runs
-from onboarding.store.upsert import insert_or_ignore
+from onboarding.store.upsert import insert_or_ignore, or_ignore
 from onboarding.vault import Keyring, open_sealed, seal
 
 DEAD_LETTERS = "dead-letters"  # the data key of all of them
@@ -28,6 +28,14 @@ HOME = "home"  # stands for the organisation of the configured token until Deel 
 NO_WORD = "(sealed)"  # in place of a routing key that may be more than one: the letter's sealed part has it
 # As a type's: no white space, no "@", so that no sender makes a column of ours hold an address.
 _ROUTING_KEY = re.compile(r"[A-Za-z0-9._:/#*-]{0,255}")
+
+_RUN_OF = select(runs.c.id).where(runs.c.contract_id == bindparam("contract"))
+_NEW_RUN = {
+    dialect: or_ignore(dialect, runs).values(
+        nudge_at=from_now(seconds("nudge_in")), facts_at=from_now(seconds("facts_in"))
+    )
+    for dialect in ("postgresql", "sqlite")
+}
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ def open_letter(db: Connection, keyring: Keyring, letter_id: str) -> SecretStr |
 
 
 def _file_event(db: Connection, event: Event, filing: Filing) -> NewRun | None:
-    run = db.execute(select(runs.c.id).where(runs.c.contract_id == event.contract_id)).scalar_one_or_none()
+    run = db.execute(_RUN_OF, {"contract": event.contract_id}).scalar_one_or_none()
     if run is not None:
         _disposed(db, event, "duplicate", "run_exists", contract_id=event.contract_id, run_id=run)
         return None
@@ -123,19 +131,18 @@ def _file_event(db: Connection, event: Event, filing: Filing) -> NewRun | None:
         return None  # this very event was filed before
     told = event.told
     known = Facts(told.contract_type, told.emails, told.hris_profile_id) if told else None
-    new = insert_or_ignore(
-        db,
-        runs,
-        id=run_id,
-        organization_id=event.organization_id or filing.home_organization,
-        contract_id=event.contract_id,
-        state=State.PENDING,
-        step=Step.CONTRACT_CREATED,
-        nudge_at=from_now(filing.lease_s),
-        hris_profile_id=known.hris_profile_id if known else None,
+    row = {
+        "id": run_id,
+        "organization_id": event.organization_id or filing.home_organization,
+        "contract_id": event.contract_id,
+        "state": State.PENDING,
+        "step": Step.CONTRACT_CREATED,
+        "nudge_in": filing.lease_s,
+        "facts_in": 0.0 if known else None,
+        "hris_profile_id": known.hris_profile_id if known else None,
         **(facts.columns(db, filing.keyring, event.contract_id, known) if known else {}),
-    )
-    if new:
+    }
+    if db.execute(_NEW_RUN[db.dialect.name], row).first() is not None:
         return NewRun(run_id, event.contract_id)
     # another event of this contract was filed between our look and our insert
     winner = select(runs.c.id).where(runs.c.contract_id == event.contract_id).scalar_subquery()

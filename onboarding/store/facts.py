@@ -6,20 +6,24 @@ import json
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from onboarding.runs import Facts
 from onboarding.store import data_keys
-from onboarding.store.sql import from_now
 from onboarding.store.tables import runs
 from onboarding.vault import Keyring, open_sealed, seal
 
 COLUMN = "runs.emails_sealed"
+_OF_PROFILE = (
+    select(runs.c.contract_id, runs.c.emails_sealed)
+    .where(runs.c.hris_profile_id == bindparam("profile"), runs.c.emails_sealed.is_not(None))
+    .order_by(runs.c.created_at)
+)
 
 
 def columns(db: Connection, keyring: Keyring, contract_id: str, facts: Facts) -> dict[str, Any]:
-    """The columns of a run that hold these facts. Makes the contract's data key where there is none yet."""
-    held: dict[str, Any] = {"contract_type": facts.contract_type, "facts_at": from_now()}
+    """The columns of a run that hold these facts, but for their time. Makes the contract's data key where need be."""
+    held: dict[str, Any] = {"contract_type": facts.contract_type}
     if facts.emails:
         key = data_keys.get_or_make(db, keyring, _subject(contract_id))
         plain = SecretStr(json.dumps([email.get_secret_value() for email in facts.emails]))
@@ -32,13 +36,8 @@ def emails_of(db: Connection, keyring: Keyring, profile: str) -> tuple[SecretStr
 
     Raises VaultError where the vault's keys do not open them.
     """
-    rows = db.execute(
-        select(runs.c.contract_id, runs.c.emails_sealed)
-        .where(runs.c.hris_profile_id == profile, runs.c.emails_sealed.is_not(None))
-        .order_by(runs.c.created_at)
-    )
     found: dict[str, None] = {}
-    for row in rows:
+    for row in db.execute(_OF_PROFILE, {"profile": profile}):
         key = data_keys.get(db, keyring, _subject(row.contract_id))
         plain = open_sealed(key, (row.contract_id, COLUMN), row.emails_sealed)
         found |= dict.fromkeys(json.loads(plain.get_secret_value()))

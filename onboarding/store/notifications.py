@@ -6,23 +6,30 @@ from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
-from onboarding.store.sql import from_now
+from onboarding.store.sql import from_now, seconds
 from onboarding.store.tables import notifications
 from onboarding.store.upsert import insert_or_ignore
 
+_OPEN = notifications.c.delivered_at.is_(None) & notifications.c.refused_at.is_(None)
+_OF_MESSAGE = select(notifications).where(notifications.c.message_id == bindparam("message"))
+_ROW = update(notifications).where(
+    notifications.c.message_id == bindparam("message"), notifications.c.target == bindparam("at_target")
+)
+_DELIVERED = _ROW.values(delivered_at=from_now())
+_REFUSED = _ROW.values(refused_at=from_now())
+_FAILED = _ROW.values(tries=notifications.c.tries + 1, next_try_at=from_now(seconds("due_in")))
+
 
 def prepare(db: Connection, run_id: str, message_id: str, targets: Iterable[str]) -> Sequence[Any]:
-    """Write down a message for each target before anything is sent; returns the rows that are still open.
+    """Write down a message for each target before anything is sent; returns its rows, also those of an earlier try.
 
     Doing it again changes nothing: id, time and what was delivered stay.
     """
     for target in targets:
-        insert_or_ignore(
-            db, notifications, message_id=message_id, target=target, run_id=run_id, created_at=from_now(), tries=0
-        )
-    return db.execute(select(notifications).where(notifications.c.message_id == message_id, _open())).all()
+        insert_or_ignore(db, notifications, message_id=message_id, target=target, run_id=run_id)
+    return db.execute(_OF_MESSAGE, {"message": message_id}).all()
 
 
 def take_due(db: Connection, message_id: str, for_s: float) -> Sequence[Any]:
@@ -30,7 +37,7 @@ def take_due(db: Connection, message_id: str, for_s: float) -> Sequence[Any]:
     due = or_(notifications.c.next_try_at.is_(None), notifications.c.next_try_at <= from_now())
     return db.execute(
         update(notifications)
-        .where(notifications.c.message_id == message_id, _open(), due)
+        .where(notifications.c.message_id == message_id, _OPEN, due)
         .values(next_try_at=from_now(for_s))
         .returning(*notifications.c)
     ).all()
@@ -38,28 +45,24 @@ def take_due(db: Connection, message_id: str, for_s: float) -> Sequence[Any]:
 
 def is_open(db: Connection, message_id: str, targets: Iterable[str]) -> bool:
     """Whether one of these targets may still be tried again."""
-    query = select(notifications.c.target).where(notifications.c.message_id == message_id, _open())
+    query = select(notifications.c.target).where(notifications.c.message_id == message_id, _OPEN)
     return db.execute(query.where(notifications.c.target.in_(list(targets))).limit(1)).first() is not None
 
 
 def delivered(db: Connection, message_id: str, target: str, http_status: int | None) -> None:
     """The target took it."""
-    _set(db, message_id, target, delivered_at=from_now(), http_status=http_status)
+    db.execute(_DELIVERED, {"message": message_id, "at_target": target, "http_status": http_status})
 
 
 def refused(db: Connection, message_id: str, target: str, http_status: int | None) -> None:
     """The target said that it never will: not tried again by itself."""
-    _set(db, message_id, target, refused_at=from_now(), http_status=http_status)
+    db.execute(_REFUSED, {"message": message_id, "at_target": target, "http_status": http_status})
 
 
 def failed(db: Connection, message_id: str, target: str, http_status: int | None, wait_s: float) -> None:
     """The target did not answer, or with 5xx."""
-    row = (notifications.c.message_id == message_id) & (notifications.c.target == target)
-    db.execute(
-        update(notifications)
-        .where(row)
-        .values(tries=notifications.c.tries + 1, next_try_at=from_now(wait_s), http_status=http_status)
-    )
+    row = {"message": message_id, "at_target": target}
+    db.execute(_FAILED, row | {"due_in": wait_s, "http_status": http_status})
 
 
 def reopen(db: Connection, run_id: str) -> None:
@@ -81,20 +84,3 @@ def of_run(db: Connection, run_id: str) -> Sequence[Any]:
     """Every message of a run and target, the oldest first."""
     query = select(notifications).where(notifications.c.run_id == run_id)
     return db.execute(query.order_by(notifications.c.created_at, notifications.c.target)).all()
-
-
-def refusals(db: Connection, message_id: str) -> list[int | None]:
-    """HTTP statuses of the targets that refused a message and were not asked again since."""
-    query = select(notifications.c.http_status).where(
-        notifications.c.message_id == message_id, notifications.c.refused_at.is_not(None)
-    )
-    return list(db.execute(query).scalars())
-
-
-def _open() -> Any:
-    return notifications.c.delivered_at.is_(None) & notifications.c.refused_at.is_(None)
-
-
-def _set(db: Connection, message_id: str, target: str, **columns: Any) -> None:
-    row = (notifications.c.message_id == message_id) & (notifications.c.target == target)
-    db.execute(update(notifications).where(row).values(**columns))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, func, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, select, update
 
 from onboarding.runs import PAUSING, Reason, State, Step
 from onboarding.store.sql import from_now
@@ -15,6 +15,27 @@ from onboarding.store.upsert import insert_or_ignore
 FIRST_PROBE_S = 300.0
 MESSAGE_S = 60.0
 """How long a nudge's message may well take to be carried out."""
+
+_LEARNT = select(deel_tokens).where(deel_tokens.c.fingerprint == bindparam("token"))
+
+_PLACE = func.row_number().over(
+    partition_by=runs.c.organization_id,
+    order_by=(case((runs.c.step == organizations.c.paused_step, 0), else_=1), runs.c.created_at, runs.c.id),
+)
+_CANDIDATES = (
+    select(runs.c.id, _PLACE.label("place"))
+    .join(organizations, organizations.c.id == runs.c.organization_id)
+    .where(organizations.c.probe_at <= from_now(), runs.c.state == State.WAITING, runs.c.reason.in_(PAUSING))
+    .subquery()
+)
+_NUDGE_PROBES = (
+    update(runs)
+    .where(
+        runs.c.id.in_(select(_CANDIDATES.c.id).where(_CANDIDATES.c.place == 1)),
+        runs.c.nudge_at > from_now(MESSAGE_S),  # not one whose message is on its way: it waits for its turn
+    )
+    .values(nudge_at=from_now(), nudges=0)
+)
 
 
 def pause(db: Connection, organization_id: str, reason: Reason, step: Step | None, *, probe: bool = True) -> bool:
@@ -80,23 +101,12 @@ def resume_after_probe(db: Connection, organization_id: str, step: Step) -> bool
 
 def nudge_probes(db: Connection) -> None:
     """For each paused organisation whose probe is due, make one waiting run due: at the step of the trouble if any."""
-    order = (case((runs.c.step == organizations.c.paused_step, 0), else_=1), runs.c.created_at, runs.c.id)
-    place = func.row_number().over(partition_by=runs.c.organization_id, order_by=order)
-    candidates = (
-        select(runs.c.id, place.label("place"))
-        .join(organizations, organizations.c.id == runs.c.organization_id)
-        .where(organizations.c.probe_at <= from_now(), runs.c.state == State.WAITING, runs.c.reason.in_(PAUSING))
-        .subquery()
-    )
-    first = select(candidates.c.id).where(candidates.c.place == 1)
-    # not one whose message is on its way: it waits for its turn as any other does
-    asleep = runs.c.nudge_at > from_now(MESSAGE_S)
-    db.execute(update(runs).where(runs.c.id.in_(first), asleep).values(nudge_at=from_now(), nudges=0))
+    db.execute(_NUDGE_PROBES)
 
 
 def learnt(db: Connection, fingerprint: str) -> Any:
     """What is known of this token for Deel: a row with `organization_id` and `session_field`, or None."""
-    return db.execute(select(deel_tokens).where(deel_tokens.c.fingerprint == fingerprint)).one_or_none()
+    return db.execute(_LEARNT, {"token": fingerprint}).one_or_none()
 
 
 def learn(db: Connection, fingerprint: str, **columns: str) -> None:

@@ -231,5 +231,5 @@ turns: Final = Table(
     "turns",
     metadata,
     Column("work", WORD, primary_key=True),
-    Column("last_at", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False, default=from_now()),
 )

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pydantic import SecretStr
-from sqlalchemy import Connection, Row, not_, select, update
+from sqlalchemy import Connection, Row, bindparam, not_, select, update
 
 from onboarding.masking import remember_secret
 from onboarding.runs import IssuedToken
@@ -25,6 +25,26 @@ from onboarding.vault import Keyring, open_sealed, seal
 ENOUGH_LIFE_S: Final = 3600.0
 """A live token with less left than this is replaced (Deel's live 24 h)."""
 COLUMN: Final = "worker_tokens.sealed"
+
+_MINE = (runs.c.id == bindparam("run")) & (runs.c.fence == bindparam("held"))
+_WISH = select(runs.c.reissue_asked).where(_MINE).with_for_update()
+_SPEND_WISH = update(runs).where(_MINE).values(reissue_asked=False)
+_HERE = worker_tokens.c.hris_profile_id == bindparam("profile")
+_WORKS = worker_tokens.c.sealed.is_not(None) & worker_tokens.c.dead.is_(False)
+_LONG = worker_tokens.c.expires_at > from_now(ENOUGH_LIFE_S)
+_INTENDED = select(worker_tokens, (_WORKS & _LONG).label("lives")).where(_HERE).with_for_update()
+_INTEND = update(worker_tokens).where(_HERE)
+_LIVE = select(worker_tokens).where(
+    _HERE,
+    _WORKS,
+    worker_tokens.c.stored_issue == worker_tokens.c.issue_number,
+    worker_tokens.c.expires_at > from_now(),
+)
+_THIS_ISSUE = _HERE & (worker_tokens.c.issue_number == bindparam("number"))
+# not one that was buried: another run of the worker got the same answer, and was quicker to see it refused
+_BURIED = worker_tokens.c.dead & (worker_tokens.c.stored_issue == bindparam("number"))
+_UNBURIED = select(worker_tokens).where(_THIS_ISSUE, not_(_BURIED)).with_for_update()
+_KEEP = update(worker_tokens).where(_THIS_ISSUE)
 
 
 @dataclass(frozen=True)
@@ -59,11 +79,10 @@ def intend(db: Connection, run_id: str, fence: int, organization_id: str, profil
     answers with the token that it may have issued already. Otherwise a live token is kept, unless an
     engineer asked for a new one; that wish is spent by the intent.
     """
-    mine = (runs.c.id == run_id) & (runs.c.fence == fence)
-    wish = db.execute(select(runs.c.reissue_asked).where(mine).with_for_update()).one_or_none()
+    mine = {"run": run_id, "held": fence}
+    wish = db.execute(_WISH, mine).one_or_none()
     if wish is None:
         return None
-    here = worker_tokens.c.hris_profile_id == profile
     insert_or_ignore(
         db,
         worker_tokens,
@@ -73,32 +92,27 @@ def intend(db: Connection, run_id: str, fence: int, organization_id: str, profil
         intended_by=run_id,
         dead=False,
     )
-    row = db.execute(select(worker_tokens, _lives().label("lives")).where(here).with_for_update()).one()
+    row = db.execute(_INTENDED, {"profile": profile}).one()
     if row.stored_issue != row.issue_number:  # never answered
-        _spend_wish(db, mine)
+        db.execute(_SPEND_WISH, mine)
         return Intended(row.issue_number, row.intended_by)
     if row.lives and not wish.reissue_asked:
         return Kept(row.issue_number, row.expires_at)
-    db.execute(update(worker_tokens).where(here).values(issue_number=row.issue_number + 1, intended_by=run_id))
-    _spend_wish(db, mine)
+    db.execute(_INTEND, {"profile": profile, "issue_number": row.issue_number + 1, "intended_by": run_id})
+    db.execute(_SPEND_WISH, mine)
     return Intended(row.issue_number + 1, run_id)
 
 
 def keep(db: Connection, keyring: Keyring, profile: str, issued: IssuedToken) -> bool:
     """Seal a token that Deel issued. False: it is dead already, or a later issue was intended since."""
-    mine = (worker_tokens.c.hris_profile_id == profile) & (worker_tokens.c.issue_number == issued.issue_number)
-    # not one that was buried: another run of the worker got the same answer, and was quicker to see it refused
-    buried = worker_tokens.c.dead & (worker_tokens.c.stored_issue == issued.issue_number)
-    row = db.execute(select(worker_tokens).where(mine, not_(buried)).with_for_update()).one_or_none()
+    mine = {"profile": profile, "number": issued.issue_number}
+    row = db.execute(_UNBURIED, mine).one_or_none()
     if row is None:
         return False
     key = data_keys.get_or_make(db, keyring, _subject(row))
     sealed = seal(key, _binding(row, issued.issue_number), issued.token)
-    db.execute(
-        update(worker_tokens)
-        .where(mine)
-        .values(stored_issue=issued.issue_number, sealed=sealed, expires_at=issued.expires_at, dead=False)
-    )
+    kept = {"stored_issue": issued.issue_number, "sealed": sealed, "expires_at": issued.expires_at, "dead": False}
+    db.execute(_KEEP, mine | kept)
     return True
 
 
@@ -119,7 +133,7 @@ def live(db: Connection, keyring: Keyring, profile: str) -> LiveToken | None:
 
     Raises VaultError where the vault's keys do not open it.
     """
-    row = _live_row(db, profile)
+    row = db.execute(_LIVE, {"profile": profile}).one_or_none()
     if row is None:
         return None
     key = data_keys.get(db, keyring, _subject(row))
@@ -132,29 +146,6 @@ def forget_expired(db: Connection) -> int:
     """Take tokens out of the vault the moment they expire; returns how many."""
     expired = (worker_tokens.c.expires_at <= from_now()) & worker_tokens.c.sealed.is_not(None)
     return db.execute(update(worker_tokens).where(expired).values(sealed=None, dead=True)).rowcount
-
-
-def _live_row(db: Connection, profile: str) -> Row[Any] | None:
-    query = select(worker_tokens).where(
-        worker_tokens.c.hris_profile_id == profile,
-        worker_tokens.c.sealed.is_not(None),
-        worker_tokens.c.dead.is_(False),
-        worker_tokens.c.stored_issue == worker_tokens.c.issue_number,
-        worker_tokens.c.expires_at > from_now(),
-    )
-    return db.execute(query).one_or_none()
-
-
-def _lives() -> Any:
-    return (
-        worker_tokens.c.sealed.is_not(None)
-        & worker_tokens.c.dead.is_(False)
-        & (worker_tokens.c.expires_at > from_now(ENOUGH_LIFE_S))
-    )
-
-
-def _spend_wish(db: Connection, mine: Any) -> None:
-    db.execute(update(runs).where(mine).values(reissue_asked=False))
 
 
 def _subject(row: Row[Any]) -> str:

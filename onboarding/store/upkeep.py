@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, case, delete, exists, func, null, select, update
+from sqlalchemy import Column, Connection, Integer, bindparam, case, delete, exists, func, null, or_, select, update
 
 from onboarding.runs import ACTIVE, State
-from onboarding.store.sql import from_now
+from onboarding.store.sql import from_now, seconds
 from onboarding.store.tables import attempts, dead_letters, events, notifications, runs, turns
 from onboarding.store.upsert import insert_or_ignore
 
@@ -19,14 +19,54 @@ LONGEST_NUDGE_S: Final = 3600.0
 CLOCK_SLACK_S: Final = 5.0
 BATCH: Final = 1000
 
+_TURN = (
+    update(turns)
+    .where(
+        turns.c.work == bindparam("of"),
+        # a last time in the future was written before the clock jumped back: without this nobody had a turn
+        or_(turns.c.last_at <= from_now(seconds("since")), turns.c.last_at > from_now(seconds("ahead"))),
+    )
+    .values(last_at=from_now())
+)
+_DUE = (
+    select(runs.c.id, runs.c.contract_id, runs.c.step, runs.c.nudges)
+    .where(runs.c.nudge_at <= from_now(), runs.c.state.in_(ACTIVE))
+    .order_by(runs.c.nudge_at)
+    .limit(bindparam("limit", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_MEND = (
+    update(runs)
+    .where(runs.c.state.in_(ACTIVE), runs.c.updated_at > from_now(CLOCK_SLACK_S))
+    .values(
+        lease_until=case((runs.c.lease_until.is_not(None), from_now(seconds("lease_s"))), else_=null()),
+        nudge_at=case(
+            (runs.c.nudge_at.is_(None), null()),
+            (runs.c.lease_until.is_not(None), from_now(seconds("lease_s"))),
+            else_=from_now(),
+        ),
+        next_attempt_at=None,
+        updated_at=from_now(),
+    )
+)
+_WAITS = exists().where(
+    notifications.c.run_id == runs.c.id,
+    notifications.c.delivered_at.is_(None),
+    notifications.c.refused_at.is_(None),
+    notifications.c.next_try_at > from_now(),
+)
+_UNTOLD = (
+    select(runs)
+    .where(runs.c.state == State.FAILED, runs.c.told < runs.c.parkings, ~_WAITS)
+    .order_by(runs.c.updated_at)
+    .limit(bindparam("limit", type_=Integer))
+)
+
 
 def my_turn(db: Connection, work: str, every_s: float) -> bool:
     """Whether this process does the periodic work now: of two beats, one wins."""
-    insert_or_ignore(db, turns, work=work, last_at=from_now(-every_s - 1))
-    mine = update(turns).where(turns.c.work == work, turns.c.last_at <= from_now(-every_s * 0.9))
-    # a last time in the future was written before the clock jumped back: without this nobody had a turn
-    ahead = update(turns).where(turns.c.work == work, turns.c.last_at > from_now(every_s))
-    return any(db.execute(each.values(last_at=from_now())).rowcount == 1 for each in (mine, ahead))
+    turn = {"of": work, "since": -every_s * 0.9, "ahead": every_s}
+    return db.execute(_TURN, turn).rowcount == 1 or insert_or_ignore(db, turns, work=work)
 
 
 def take_due(db: Connection, limit: int, lease_s: float) -> Sequence[Any]:
@@ -35,14 +75,7 @@ def take_due(db: Connection, limit: int, lease_s: float) -> Sequence[Any]:
     Each gets its next look before the message goes out, twice as late each time that no claim followed: with
     a long queue the message is there and only waits for its turn. Rows: id, contract_id, step.
     """
-    due = (
-        select(runs.c.id, runs.c.contract_id, runs.c.step, runs.c.nudges)
-        .where(runs.c.nudge_at <= from_now(), runs.c.state.in_(ACTIVE))
-        .order_by(runs.c.nudge_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    rows = db.execute(due).all()
+    rows = db.execute(_DUE, {"limit": limit}).all()
     for nudges in {row.nudges for row in rows}:
         ids = [row.id for row in rows if row.nudges == nudges]
         wait_s = min(LONGEST_NUDGE_S, lease_s * 2.0 ** min(nudges, 16))
@@ -64,14 +97,7 @@ def mend_clock(db: Connection, lease_s: float) -> int:
 
     Leases begin anew, waits are over. Returns how many runs it concerned.
     """
-    future = runs.c.state.in_(ACTIVE) & (runs.c.updated_at > from_now(CLOCK_SLACK_S))
-    held = case((runs.c.lease_until.is_not(None), from_now(lease_s)), else_=null())
-    look = case(
-        (runs.c.nudge_at.is_(None), null()), (runs.c.lease_until.is_not(None), from_now(lease_s)), else_=from_now()
-    )
-    return db.execute(
-        update(runs).where(future).values(lease_until=held, nudge_at=look, next_attempt_at=None, updated_at=from_now())
-    ).rowcount
+    return db.execute(_MEND, {"lease_s": lease_s}).rowcount
 
 
 def no_message_is_left(db: Connection) -> None:
@@ -86,14 +112,7 @@ def untold_failures(db: Connection, limit: int) -> Sequence[Any]:
 
     Without those that wait for a target's next try: many of them must not stand in the way of a new one.
     """
-    untold = (runs.c.state == State.FAILED) & (runs.c.told < runs.c.parkings)
-    waits = exists().where(
-        notifications.c.run_id == runs.c.id,
-        notifications.c.delivered_at.is_(None),
-        notifications.c.refused_at.is_(None),
-        notifications.c.next_try_at > from_now(),
-    )
-    return db.execute(select(runs).where(untold, ~waits).order_by(runs.c.updated_at).limit(limit)).all()
+    return db.execute(_UNTOLD, {"limit": limit}).all()
 
 
 def mark_told(db: Connection, run_id: str, parking: int) -> None:

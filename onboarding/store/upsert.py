@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
 
 
 def insert_or_ignore(db: Connection, table: Table, **values: Any) -> bool:
-    """Insert one row unless one with its key is there. False: it was."""
-    make = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
-    statement = make(table).values(**values).on_conflict_do_nothing().returning(*table.primary_key)
-    return db.execute(statement).first() is not None  # the row count is not told beside a generated key
+    """Insert one row of plain values unless one with its key is there. False: it was."""
+    return db.execute(or_ignore(db.dialect.name, table), values).first() is not None
+
+
+@cache
+def or_ignore(dialect: str, table: Table) -> ReturningInsert[Any]:
+    """The statement, whose parameters are columns; it returns the key of the row that it inserted."""
+    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    return insert.on_conflict_do_nothing().returning(*table.primary_key)  # no row count beside a generated key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from onboarding import budget as budget_module
 from onboarding.budget import LATE_S, SLACK_S, Budget, fingerprint_of
@@ -62,6 +63,28 @@ def test_many_at_once_get_different_slots(store: Store):
     assert waits[4] < 0.7
     assert waits[5] > 0.3
     assert waits[19] > 2.0
+
+
+def test_the_wait_for_the_row_does_not_count(store: Store):
+    """The clock is read when the row is ours: read before, the next call's slot would come too early."""
+    reserve(store)
+    asked = threading.Event()
+
+    def ask() -> float:
+        asked.set()
+        return begins(store)
+
+    with ThreadPoolExecutor(1) as pool:
+        with store.engine.begin() as db:
+            db.execute(select(table).with_for_update())  # a change would have PostgreSQL look again by itself
+            second = pool.submit(ask)
+            asked.wait(5)
+            time.sleep(0.4)
+        released = time.monotonic()
+        second.result(5)
+    # three slots are left; then the first call's comes back, and then the second's, a window after it began
+    fifth = [begins(store) for _ in range(5)][-1]
+    assert fifth - released > PACE.window_s - JITTER_S
 
 
 def test_who_would_wait_too_long_takes_nothing(store: Store):

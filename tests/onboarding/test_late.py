@@ -16,7 +16,7 @@ from onboarding import failpoints, upkeep
 from onboarding.events import Message
 from onboarding.notify import Answer, Notification, Verdict
 from onboarding.runs import STEPS, Backoff, Done, IssuedToken, Reason, State, Step, settle
-from onboarding.store import claims, organizations, runs, tokens
+from onboarding.store import claims, organizations, records, runs, tokens
 from onboarding.store import upkeep as statements
 from onboarding.store.engine import Store
 from onboarding.store.events import HOME
@@ -191,7 +191,7 @@ def test_a_late_worker_that_records_is_not_taken_for_dead(postgres_url: str):
     change = settle(held.run, Done(), Backoff(), lambda: 0.5)
     looked = []
     with store.engine.begin() as db:
-        assert claims.record(db, held, change, KEYRING, TERMS)
+        assert records.record(db, held, change, KEYRING, TERMS)
         next_one = threading.Thread(
             target=lambda: looked.append(store.write(lambda db: claims.begin(db, "run-1", Step.NOTIFY, TERMS)))
         )
@@ -210,7 +210,7 @@ def test_a_plan_is_frozen_when_it_is_made(store: Store):
     held = claim(store, step=Step.ISSUE_TOKEN)
     planned = store.read(lambda db: runs.find(db, "run-1"))
     change = settle(held.run, Done(), Backoff(), lambda: 0.5)
-    store.write(lambda db: claims.record(db, held, change, KEYRING, TERMS))
+    store.write(lambda db: records.record(db, held, change, KEYRING, TERMS))
     assert not store.write(lambda db: runs.replay(db, planned, runs.Replay(reissue=True)))
     assert run_row(store).step == Step.VERIFY_TOKEN
 

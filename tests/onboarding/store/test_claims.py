@@ -10,8 +10,9 @@ from sqlalchemy import select, update
 
 from onboarding.runs import Back, Backoff, Done, Facts, IssuedToken, Later, Park, Pause, Reason, State, Step, settle
 from onboarding.store import organizations, tokens
-from onboarding.store.claims import Claim, NoClaim, Terms, Why, begin, record
+from onboarding.store.claims import Claim, NoClaim, Terms, Why, begin
 from onboarding.store.engine import Store
+from onboarding.store.records import record
 from onboarding.store.sql import from_now
 from onboarding.store.tables import attempts, runs, worker_tokens
 from tests.onboarding.store.rows import KEYRING, ORG, TERMS, add_run, claim, run_row, secret, timeline

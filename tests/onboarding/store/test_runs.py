@@ -8,8 +8,8 @@ from sqlalchemy import select, update
 from onboarding.runs import Backoff, Done, Park, Reason, State, Step, settle
 from onboarding.store import consents, organizations
 from onboarding.store import runs as run_statements
-from onboarding.store.claims import record
 from onboarding.store.engine import Store
+from onboarding.store.records import record
 from onboarding.store.runs import Replay
 from onboarding.store.sql import from_now
 from onboarding.store.tables import audit, runs
