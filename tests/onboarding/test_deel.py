@@ -27,7 +27,6 @@ from onboarding.deel import (
 from onboarding.dialling import Dialler
 from onboarding.runs import Facts, Reason
 from onboarding.simulator import Simulator
-from onboarding.transport import Http
 from tests.onboarding.deel_wire import (
     ANSWERS,
     CALLS,
@@ -36,25 +35,10 @@ from tests.onboarding.deel_wire import (
     SESSION,
     WORKER_TOKEN,
     CountingBudget,
-    Wire,
     ok,
     refused,
 )
 from tests.openapi import validate_request, validate_target
-
-
-@pytest.fixture(scope="module")
-def http_client():
-    client = Http(connect_s=2, read_s=2, total_s=4)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def wire(http_client):
-    wire = Wire(http_client)
-    with wire.server:
-        yield wire
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from onboarding.deel import (
     TryLater,
 )
 from onboarding.runs import Facts, Reason
-from onboarding.transport import Http
 from tests.onboarding.deel_wire import (
     CONTRACT,
     HRIS,
@@ -26,25 +25,10 @@ from tests.onboarding.deel_wire import (
     PROFILE,
     SESSION,
     WORKER_TOKEN,
-    Wire,
     ok,
     refused,
 )
 from tests.onboarding.raw_server import http
-
-
-@pytest.fixture(scope="module")
-def http_client():
-    client = Http(connect_s=2, read_s=2, total_s=4)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def wire(http_client):
-    wire = Wire(http_client)
-    with wire.server:
-        yield wire
 
 
 def test_a_contract_is_its_facts(wire):

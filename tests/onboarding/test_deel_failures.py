@@ -21,32 +21,16 @@ from onboarding.deel import (
 )
 from onboarding.deel.failures import retry_after_s
 from onboarding.runs import Reason
-from onboarding.transport import Http
 from tests.onboarding.deel_wire import (
     CALLS,
     HRIS,
     ORG_TOKEN,
     SECRETS,
     WORKER_TOKEN,
-    Wire,
     ok,
     refused,
 )
 from tests.onboarding.raw_server import http
-
-
-@pytest.fixture(scope="module")
-def http_client():
-    client = Http(connect_s=2, read_s=2, total_s=4)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def wire(http_client):
-    wire = Wire(http_client)
-    with wire.server:
-        yield wire
 
 
 @pytest.mark.parametrize(
