@@ -7,7 +7,7 @@ UV_COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-annotate --no-header pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint chaos bench up clean lock format audit sbom
+.PHONY: help demo test coverage lint chaos bench up clean lock format audit sbom
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -16,7 +16,10 @@ demo: $(VENV)/.base ## the main job against a simulated Deel, nothing else neede
 	@$(BIN)/onboarding demo
 
 test: $(VENV)/.dev ## every test; those that need a server it cannot reach are named in one line
-	@$(BIN)/pytest -n 3 --cov --cov-report=term
+	@$(BIN)/pytest -n 4
+
+coverage: $(VENV)/.dev ## which lines the tests in this process run; those in child processes do not count
+	@$(BIN)/pytest -n 4 --cov --cov-report=term tests/onboarding tests/tasks tests/security
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

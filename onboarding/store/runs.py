@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, or_, select, update
 
 from onboarding.runs import ACTIVE, State, Step
 from onboarding.store import organizations
@@ -14,6 +14,12 @@ from onboarding.store.claims import mark_crashed
 from onboarding.store.sql import clock, from_now
 from onboarding.store.tables import attempts, audit, dead_letters, events, runs
 from onboarding.store.tables import organizations as organizations_table
+
+_TRIED = select(func.count()).where(attempts.c.run_id == runs.c.id).scalar_subquery().label("attempts")
+_FIND = [
+    select(runs, _TRIED, clock().label("now")).where(column == bindparam("name"))
+    for column in (runs.c.id, runs.c.contract_id)
+]
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,7 @@ def listing(
     db: Connection, *, state: State | None = None, reason: str | None = None, limit: int | None = None
 ) -> Sequence[Any]:
     """Runs, the newest first, each with how many attempts it has had."""
-    counted = select(func.count()).where(attempts.c.run_id == runs.c.id).scalar_subquery()
-    query = select(runs, counted.label("attempts")).order_by(runs.c.created_at.desc(), runs.c.id)
+    query = select(runs, _TRIED).order_by(runs.c.created_at.desc(), runs.c.id)
     return db.execute(query.where(*_wanted(state, reason)).limit(limit)).all()
 
 
@@ -48,13 +53,8 @@ def _wanted(state: State | None, reason: str | None) -> list[ColumnElement[bool]
 
 def find(db: Connection, name: str) -> Row[Any] | None:
     """A run by its own id or by its contract's; with `attempts` and the database's `now` beside its columns."""
-    counted = select(func.count()).where(attempts.c.run_id == runs.c.id).scalar_subquery()
-    query = select(runs, counted.label("attempts"), clock().label("now"))
-    for column in (runs.c.id, runs.c.contract_id):
-        row = db.execute(query.where(column == name)).one_or_none()
-        if row is not None:
-            return row
-    return None
+    rows = (db.execute(query, {"name": name}).one_or_none() for query in _FIND)
+    return next((row for row in rows if row is not None), None)
 
 
 def timeline(db: Connection, run_id: str) -> Sequence[Any]:

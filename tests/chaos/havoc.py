@@ -97,9 +97,9 @@ class Havoc:
         self._plant.database.cut_connections()
 
     def _broker_connections_cut(self) -> None:
-        self._plant.broker_proxy.cut()
+        self._plant.proxies.broker.cut()
         time.sleep(OUTAGE_S)
-        self._plant.broker_proxy.restore()
+        self._plant.proxies.broker.restore()
 
     def _deel_away(self) -> None:
         self._plant.system.deel.stop()

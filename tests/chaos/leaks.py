@@ -15,7 +15,7 @@ SAMPLE = 60  # worker tokens searched for in every form; all others share their 
 def leaks(made: Plant) -> list[str]:
     """What was seen where. An address may lie in the broker's folder: the HRIS itself sent it through there."""
     logs = {path.name: path.read_bytes() for path in (made.system.folder).glob("*.log")}
-    dump = {"the store's dump": made.database.dump()}
+    dump = {"the store's dump": made.database.dump(made.dsn)}
     broker = {"the broker's folder": b"".join(_bytes_of(made.broker.data))}
     secrets = list(_secrets(made))
     seen = found(secrets, {**logs, **dump, **broker})

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -29,6 +29,14 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def faketime(offset: str) -> dict[str, str]:
+    """The environment of a process whose clock is that far ahead, or behind. Raises Missing."""
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not libraries:
+        raise Missing("libfaketime is not installed (Debian: faketime)")
+    return {"LD_PRELOAD": str(libraries[0]), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
 class Postgres:
     """A cluster in a folder. `kill` is `-m immediate`: no checkpoint, as after a power cut."""
 
@@ -39,7 +47,8 @@ class Postgres:
         self._bin = versions[-1].parent
         self._data = folder / "postgres"
         self.port = free_port()
-        self.dsn = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        self.server = f"postgresql://postgres@127.0.0.1:{self.port}"
+        self.dsn = f"{self.server}/postgres"
 
     def __enter__(self) -> Self:
         self._data.mkdir(parents=True)
@@ -55,11 +64,24 @@ class Postgres:
         with contextlib.suppress(subprocess.CalledProcessError):
             self.kill()
 
-    def start(self) -> None:
+    def start(self, environment: Mapping[str, str] | None = None) -> None:
         """Returns once it answers."""
         options = f"-p {self.port} -k {self._data} -c listen_addresses=127.0.0.1 -c max_connections=200"
         log = str(self._data / "log")
-        self._run("pg_ctl", "-D", str(self._data), "-o", options, "-l", log, "-w", "-t", f"{START_S:.0f}", "start")
+        self._run(
+            "pg_ctl",
+            "-D",
+            str(self._data),
+            "-o",
+            options,
+            "-l",
+            log,
+            "-w",
+            "-t",
+            f"{START_S:.0f}",
+            "start",
+            **environment or {},
+        )
 
     def kill(self) -> None:
         """All at once, in the middle of whatever it does."""
@@ -70,16 +92,23 @@ class Postgres:
         with psycopg.connect(self.dsn, autocommit=True) as db:
             db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
 
-    def dump(self) -> bytes:
-        """Every row of every table, as plain SQL."""
-        command = [str(self._bin / "pg_dump"), "--inserts", self.dsn]
+    def create(self, name: str) -> str:
+        """A database of its own for a scenario; returns its URL."""
+        with psycopg.connect(self.dsn, autocommit=True) as db:
+            db.execute(f'CREATE DATABASE "{name}"')
+        return f"{self.server}/{name}"
+
+    def dump(self, dsn: str) -> bytes:
+        """Every row of every table of a database, as plain SQL."""
+        command = [str(self._bin / "pg_dump"), "--inserts", dsn]
         return subprocess.run(command, check=True, capture_output=True, timeout=120).stdout
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _run(self, program: str, *arguments: str, **environment: str) -> None:
         command = [str(self._bin / program), *arguments]
         if os.getuid() == 0:
             command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", *command]
-        subprocess.run(command, check=True, cwd=self._data, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(command, check=True, cwd=self._data, env={**os.environ, **environment}, **silent)
 
 
 class RabbitMQ:
@@ -92,7 +121,9 @@ class RabbitMQ:
         self._bin = servers[-1]
         self.folder = folder / "rabbitmq"
         self.port = free_port()
-        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        self.server = f"amqp://guest:guest@127.0.0.1:{self.port}"
+        self.url = f"{self.server}//"
+        self._hosts: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -110,10 +141,7 @@ class RabbitMQ:
 
     def start(self) -> None:
         """Returns once it lets us in."""
-        environment = {
-            **os.environ,
-            "HOME": str(self.folder),  # Erlang's cookie
-            "RABBITMQ_NODENAME": f"chaos-{self.port}@localhost",
+        environment = self._environment | {
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_DIST_PORT": str(free_port()),
@@ -132,6 +160,27 @@ class RabbitMQ:
         )
         wait_until(self._answers, START_S, "RabbitMQ answers")
 
+    @property
+    def _environment(self) -> dict[str, str]:
+        home = str(self.folder)  # Erlang's cookie lies there
+        return {**os.environ, "HOME": home, "RABBITMQ_NODENAME": f"chaos-{self.port}@localhost"}
+
+    def create(self, host: str) -> str:
+        """A virtual host of its own for a scenario, which is there again after a wipe; returns its URL."""
+        self._hosts.append(host)
+        self._ctl("add_vhost", host)
+        self._ctl("set_permissions", "-p", host, "guest", ".*", ".*", ".*")
+        return f"{self.server}/{host}"
+
+    def drop(self, host: str) -> None:
+        """With all its queues."""
+        self._hosts.remove(host)
+        self._ctl("delete_vhost", host)
+
+    def _ctl(self, *words: str) -> None:
+        command = [str(self._bin / "rabbitmqctl"), *words]
+        subprocess.run(command, env=self._environment, check=True, capture_output=True, timeout=60)
+
     def kill(self) -> None:
         """`kill -9` of the node."""
         if self._process is not None:
@@ -145,6 +194,9 @@ class RabbitMQ:
         self.kill()
         shutil.rmtree(self.data)
         self.start()
+        hosts, self._hosts = self._hosts, []
+        for host in hosts:
+            self.create(host)
 
     def _answers(self) -> bool:
         try:

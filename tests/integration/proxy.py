@@ -1,10 +1,11 @@
-"""A TCP proxy that a test cuts, or silences: the server behind it is away, for who speaks through it."""
+"""A TCP proxy that a test cuts, silences or slows: the server behind it is away, for who speaks through it."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
+import time
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ class Proxy:
         self._down = down
         self._passing = threading.Event()
         self._passing.set()
+        self.delay_s = 0.0  # of each piece, either way
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -73,13 +75,14 @@ class Proxy:
             far.settimeout(None)
             self._pairs.append((near, far))
             for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=_pump, args=(source, sink, self._passing), daemon=True).start()
+                threading.Thread(target=_pump, args=(source, sink, self, self._passing), daemon=True).start()
 
 
-def _pump(source: socket.socket, sink: socket.socket, passing: threading.Event) -> None:
+def _pump(source: socket.socket, sink: socket.socket, proxy: Proxy, passing: threading.Event) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             passing.wait()
+            time.sleep(proxy.delay_s)
             sink.sendall(data)
     passing.wait()
     _close(source)
@@ -95,7 +98,8 @@ def _close(end: socket.socket) -> None:
 def proxied(url: str, proxy: Proxy) -> str:
     """The same server, through the proxy."""
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[0] + f"@127.0.0.1:{proxy.port}").geturl()
+    user, at, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}{at}127.0.0.1:{proxy.port}").geturl()
 
 
 def proxy_to(url: str, *, down: bool = False) -> Proxy:

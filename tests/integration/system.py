@@ -54,11 +54,11 @@ class System:
             **{f"ONBOARDING_{name.upper()}": value for name, value in settings.items()},
         }
 
-    def start(self, name: str, *command: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start a process; its output goes to a file of its name."""
+    def start(self, name: str, *command: str, code: Path = ROOT, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a process, in the folder of the code that it is to run; its output goes to a file of its name."""
         log = (self.folder / f"{name}.log").open("ab")
         process = subprocess.Popen(
-            command, env=self.environment | environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            command, env=self.environment | environment, cwd=code, stdout=log, stderr=log, start_new_session=True
         )
         log.close()
         self.processes[name] = process

@@ -1,0 +1,93 @@
+"""How a scenario ends: by itself, with an engineer who replays what was parked; then it is audited."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from onboarding.runs import ACTIVE
+from onboarding.store import runs
+from tests.chaos.auditor import Audit, Expected, audit
+from tests.chaos.leaks import leaks
+from tests.chaos.plant import Plant, wait_for
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What a scenario came to."""
+
+    name: str
+    seed: int
+    audit: Audit = field(default_factory=Audit)
+    blows: dict[str, int] = field(default_factory=dict)
+    leaks: list[str] = field(default_factory=list)
+    parked: dict[str, int] = field(default_factory=dict)  # by reason, then completed by a replay
+    ended: bool = True
+    error: str = ""  # where the scenario could not be played to its end
+    calls: int = 0
+    took_s: float = 0.0
+
+    @property
+    def is_calm(self) -> bool:
+        """No promise was broken, and it ended by itself."""
+        return self.ended and not self.error and not self.audit.findings and not self.leaks
+
+
+def end(made: Plant, outcome: Outcome, expected: Expected, patience_s: float, say: Say) -> None:
+    """Let everything come to rest, stop it, and compare what is left."""
+    outcome.ended = settle(made, outcome, patience_s, say)
+    made.end()
+    stop(made)
+    outcome.audit = audit(made.system, expected)
+    outcome.leaks = leaks(made)
+    outcome.calls = len(made.system.deel.ledger)
+
+
+def settle(made: Plant, outcome: Outcome, patience_s: float, say: Say) -> bool:
+    """Wait until nothing is active; replay what was parked, as an engineer would. False: it did not end."""
+    deadline, parked = time.monotonic() + patience_s, Counter(outcome.parked)
+    while True:
+        made.resume()
+        if not wait_for(lambda: not active(made) and intake_is_empty(made), max(1.0, deadline - time.monotonic())):
+            say(f"it does not end: {states(made)}")
+            return False
+        failed = [row for row in rows(made) if row.state == "failed" and row.reason != "not_eor"]
+        if not failed:
+            return True
+        parked.update(row.reason for row in failed)
+        outcome.parked = dict(parked)
+        say(f"replaying {dict(Counter(row.reason for row in failed))}")
+        for row in failed:
+            made.system.store.write(lambda db, row=row: runs.replay(db, row, runs.Replay()))  # type: ignore[misc]
+
+
+def stop(made: Plant) -> None:
+    """SIGTERM to all; what they write at their end belongs to the evidence."""
+    for process in made.system.processes.values():
+        process.terminate()
+    for process in made.system.processes.values():
+        process.wait(60)
+
+
+def rows(made: Plant) -> list[Any]:
+    return list(made.system.runs().values())
+
+
+def active(made: Plant) -> bool:
+    return any(row.state in ACTIVE for row in rows(made))
+
+
+def intake_is_empty(made: Plant) -> bool:
+    return made.depth("onboarding.intake") == 0
+
+
+def states(made: Plant) -> dict[str, int]:
+    try:
+        return made.system.states()
+    except Exception as away:  # noqa: BLE001 - the database may be down just now
+        return {type(away).__name__: 1}

@@ -1,0 +1,57 @@
+"""Connections to broker, store and Deel: cut, delayed, half open, and to a host that is gone."""
+
+from __future__ import annotations
+
+import random
+import time
+from functools import partial
+
+from tests.chaos.auditor import Expected
+from tests.chaos.ending import Say
+from tests.chaos.plant import LEASE_S, Plant
+from tests.chaos.scenarios import hire, scenario, until_some
+from tests.integration.proxy import Proxy
+
+WORDS = ("broker", "store", "deel")
+DELAY_S = 0.03
+LONG_S = LEASE_S * 1.6
+
+
+def _cut(proxy: Proxy) -> None:
+    for _ in range(3):
+        proxy.cut()
+        time.sleep(1.0)
+        proxy.restore()
+        time.sleep(1.0)
+
+
+def _delayed(proxy: Proxy) -> None:
+    proxy.delay_s = DELAY_S
+    time.sleep(LONG_S)
+    proxy.delay_s = 0.0
+
+
+def _half_open(proxy: Proxy) -> None:
+    proxy.hold()
+    time.sleep(LONG_S)
+    proxy.restore()
+
+
+def _host_gone(proxy: Proxy) -> None:
+    proxy.lose()
+
+
+TROUBLES = {"cut": _cut, "delayed": _delayed, "half open beyond the lease": _half_open, "its host gone": _host_gone}
+
+
+def _play(word: str, trouble: str, made: Plant, _dice: random.Random, _say: Say) -> Expected:
+    made.begin()
+    names = hire(made, 30)
+    until_some(made, names, 3)
+    TROUBLES[trouble](getattr(made.proxies, word))
+    return Expected(names, rate=50)
+
+
+for word in WORDS:
+    for trouble in TROUBLES:
+        scenario(f"connections to the {word}: {trouble}", patience_s=180)(partial(_play, word, trouble))

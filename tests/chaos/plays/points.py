@@ -1,0 +1,55 @@
+"""Every named fail point of the product, in the real processes: one blow at each, of one kind."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+
+from onboarding.failpoints import POINTS
+from tests.chaos.auditor import Expected
+from tests.chaos.ending import Say
+from tests.chaos.plant import LEASE_S, Plant, wait_for
+from tests.chaos.scenarios import hire, scenario, until_some
+
+KINDS = {
+    "kill -9": "kill",
+    "exception": "raise",
+    "cut connection": "cut",
+    "disk full": "disk_full",
+    "pause beyond the lease": f"pause:{LEASE_S * 1.3:g}",
+}
+SHORT = "kill -9"
+
+
+def _blow(kind: str, made: Plant, dice: random.Random, say: Say) -> Expected:
+    fired = made.system.folder / "fired"
+    fired.mkdir()
+    armed = ",".join(f"{point}={kind}" for point in sorted(POINTS))
+    for name, machine in made.machines.items():
+        if name != "beat":  # it runs no code of ours that has a point
+            machine.environment |= {"ONBOARDING_FAILPOINTS": armed, "ONBOARDING_FAILPOINTS_DIR": str(fired)}
+    made.begin()
+    names = hire(made, 12)
+    for number in range(3):  # they fail, and that is told: one try dies before the target has it, one after
+        made.system.hire(f"c-other-{number}", email="canary-c-other@people.example", type="ongoing_time_based")
+    until_some(made, names, 6, 120)
+    for name in names:  # an HRIS sends once more: what an exception made a dead letter gets its run
+        webhook = made.system.deel.webhook("contract.created", name)
+        made.system.publish(webhook.body, dict(webhook.headers))
+    # facts that nobody told are asked for: the first step has calls then
+    made.system.deel.has_contract("c-unsigned", email="canary-c-unsigned@people.example")
+    for _ in range(2):
+        made.system.publish(b'{"type": "contract.created", "contract_id": "c-unsigned"}')
+    dice.shuffle(names)
+    wait_for(lambda: len(list(fired.iterdir())) == len(POINTS), 60)
+    say(f"{len(list(fired.iterdir()))} of {len(POINTS)} points struck")
+    return Expected([*names, "c-unsigned"], rate=50, traces=[fired / point for point in sorted(POINTS)])
+
+
+def _named(kind: str) -> Callable[[Plant, random.Random, Say], Expected]:
+    return partial(_blow, kind)
+
+
+for word, each in KINDS.items():
+    scenario(f"every fail point: {word}", short=word == SHORT, patience_s=180)(_named(each))
