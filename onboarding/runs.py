@@ -183,6 +183,7 @@ class Run:
     reissue_asked: bool = False  # an engineer wants a new token although one lives
     hris_profile_id: str | None = None
     token_expires_at: datetime | None = None
+    token_lapsed: bool = False  # by the database's clock
     contract_type: str | None = None
     has_emails: bool = False
     facts_fresh: bool = False  # told by a signed webhook or a listing within the last ten minutes

@@ -142,8 +142,13 @@ def judge_identity(answer: Identity | TokenRejected, emails: tuple[SecretStr, ..
 
 
 def notify_targets(claim: Claim, world: World) -> AnyOutcome:
-    """Send onboarding.completed to every target that does not have it yet."""
+    """Send onboarding.completed to every target that does not have it yet.
+
+    Not of a token that ran out while the run lay still, between its verification and this: it gets a new one first.
+    """
     run = claim.run
+    if run.token_lapsed:
+        return Back(dead_issue=0)
     targets = {target.name: target for target in world.targets}
     message_id = notify.message_id(run.id, notify.COMPLETED)
     rows = world.store.write(lambda db: notifications.prepare(db, run.id, message_id, targets))

@@ -43,7 +43,11 @@ _TAKE_ANYHOW = (
         nudges=0,
         updated_at=from_now(),
     )
-    .returning(*runs.c, (runs.c.facts_at > from_now(-FACTS_FRESH_S)).label("facts_fresh"))
+    .returning(
+        *runs.c,
+        (runs.c.facts_at > from_now(-FACTS_FRESH_S)).label("facts_fresh"),
+        (runs.c.token_expires_at <= from_now()).label("token_lapsed"),
+    )
 )
 _TAKE = _TAKE_ANYHOW.where(~_PAUSED)
 _TAKE_AS_PROBE = _TAKE_ANYHOW.where(_PAUSED)
@@ -213,6 +217,7 @@ def run_of(row: Row[Any]) -> Run:
         reissue_asked=row.reissue_asked,
         hris_profile_id=row.hris_profile_id,
         token_expires_at=row.token_expires_at,
+        token_lapsed=bool(getattr(row, "token_lapsed", False)),
         contract_type=row.contract_type,
         has_emails=row.emails_sealed is not None,
         facts_fresh=bool(getattr(row, "facts_fresh", False)),

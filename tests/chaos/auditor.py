@@ -97,8 +97,8 @@ def _lost(expected: Expected, rows: Mapping[str, Any], filed: int) -> Iterator[F
         yield Finding(LOST, f"{expected.messages} messages acknowledged, {filed} filed")
     for contract, row in rows.items():
         waits = row.state == "waiting" and (row.nudge_at or row.reason == "consent_missing")
-        if row.state not in ENDED and not waits and row.nudge_at is None:
-            yield Finding(LOST, f"{contract} is {row.state} and nothing will look at it")
+        if row.state not in ENDED and not waits:
+            yield Finding(LOST, f"{contract} is {row.state}: neither ended nor waiting for anything")
         if row.state in ("failed", "waiting") and not row.reason:
             yield Finding(LOST, f"{contract} is {row.state} without a reason")
 

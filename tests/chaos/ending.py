@@ -40,7 +40,7 @@ class Outcome:
 
 def end(made: Plant, outcome: Outcome, expected: Expected, patience_s: float, say: Say) -> None:
     """Let everything come to rest, stop it, and compare what is left."""
-    outcome.ended = settle(made, outcome, patience_s, say)
+    outcome.ended = settle(made, outcome, set(expected.contracts), patience_s, say)
     made.end()
     stop(made)
     outcome.audit = audit(made.system, expected)
@@ -48,12 +48,15 @@ def end(made: Plant, outcome: Outcome, expected: Expected, patience_s: float, sa
     outcome.calls = len(made.system.deel.ledger)
 
 
-def settle(made: Plant, outcome: Outcome, patience_s: float, say: Say) -> bool:
-    """Wait until nothing is active; replay what was parked, as an engineer would. False: it did not end."""
+def settle(made: Plant, outcome: Outcome, contracts: set[str], patience_s: float, say: Say) -> bool:
+    """Wait until each contract has a run and none is active; replay what was parked, as an engineer would.
+
+    False: it did not end.
+    """
     deadline, parked = time.monotonic() + patience_s, Counter(outcome.parked)
     while True:
         made.resume()
-        if not wait_for(lambda: not active(made) and intake_is_empty(made), max(1.0, deadline - time.monotonic())):
+        if not wait_for(lambda: at_rest(made, contracts), max(1.0, deadline - time.monotonic())):
             say(f"it does not end: {states(made)}")
             return False
         failed = [row for row in rows(made) if row.state == "failed" and row.reason != "not_eor"]
@@ -78,12 +81,10 @@ def rows(made: Plant) -> list[Any]:
     return list(made.system.runs().values())
 
 
-def active(made: Plant) -> bool:
-    return any(row.state in ACTIVE for row in rows(made))
-
-
-def intake_is_empty(made: Plant) -> bool:
-    return made.depth("onboarding.intake") == 0
+def at_rest(made: Plant, contracts: set[str]) -> bool:
+    here = made.system.runs()
+    idle = all(row.state not in ACTIVE for row in here.values())
+    return idle and contracts <= here.keys() and made.depth("onboarding.intake") == 0
 
 
 def states(made: Plant) -> dict[str, int]:

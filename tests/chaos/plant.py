@@ -165,6 +165,7 @@ def plant(servers: Servers, logs: Path, *, rate: int | None, workers: int = 2, *
     store.close()
     logs.mkdir(parents=True)
     with ExitStack() as stack:
+        stack.callback(servers.database.true_clock)
         stack.callback(servers.broker.drop, name)
         system = System(logs, broker_url, store_url, rate=rate, lease_seconds=f"{LEASE_S:g}", **settings)
         stack.callback(system.close)

@@ -29,12 +29,15 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def faketime(offset: str) -> dict[str, str]:
+def clock_ahead(folder: Path, seconds: int) -> dict[str, str]:
     """The environment of a process whose clock is that far ahead, or behind. Raises Missing."""
-    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    if not libraries:
-        raise Missing("libfaketime is not installed (Debian: faketime)")
-    return {"LD_PRELOAD": str(libraries[0]), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    library = folder / "skew.so"
+    if not library.exists():
+        if shutil.which("cc") is None:
+            raise Missing("a C compiler is not installed (Debian: gcc, libc6-dev)")
+        source = Path(__file__).with_name("skew.c")
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source)], check=True)
+    return {"LD_PRELOAD": str(library), "SKEW_S": str(seconds)}
 
 
 class Postgres:
@@ -65,7 +68,8 @@ class Postgres:
             self.kill()
 
     def start(self, environment: Mapping[str, str] | None = None) -> None:
-        """Returns once it answers."""
+        """Returns once it answers. `environment`: of this start alone."""
+        self.skewed = bool(environment)
         options = f"-p {self.port} -k {self._data} -c listen_addresses=127.0.0.1 -c max_connections=200"
         log = str(self._data / "log")
         self._run(
@@ -82,6 +86,12 @@ class Postgres:
             "start",
             **environment or {},
         )
+
+    def true_clock(self) -> None:
+        """For the next scenario."""
+        if self.skewed:
+            self.kill()
+            self.start()
 
     def kill(self) -> None:
         """All at once, in the middle of whatever it does."""

@@ -15,12 +15,14 @@ from onboarding import perform as performing
 from onboarding.deel import Identity, Receipt, Session, TokenRejected
 from onboarding.events import Message
 from onboarding.notify import Answer, Notification, Verdict
+from onboarding.perform import Anew
 from onboarding.runs import STEPS, Back, Done, Park, Reason, State, Step
 from onboarding.steps import judge_identity, judge_session
 from onboarding.store import consents, organizations, runs
 from onboarding.store.events import HOME
 from onboarding.store.sql import from_now
 from onboarding.store.tables import runs as table
+from onboarding.store.tables import worker_tokens
 from tests.onboarding.worlds import Driver, driver
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -309,6 +311,22 @@ def test_a_target_that_hangs_does_not_keep_the_others_from_being_told(onboard: D
         onboard.pass_time()
     assert asked == ["hangs", "listens", "hangs"]
     assert onboard.outcomes(Step.NOTIFY) == ["retry", "retry"]
+
+
+def test_a_token_that_ran_out_before_anybody_was_told_is_replaced_first(onboard: Driver):
+    """The run lay still for a day between its verification and its notification."""
+    onboard.hire()
+    for step in STEPS[:-1]:
+        onboard.deliver("c-1", step)
+    onboard.deel.clock.advance(25 * 3600)
+    hour_ago = {"token_expires_at": from_now(-3600)}
+    onboard.store.write(lambda db: db.execute(update(table).values(**hour_ago)))
+    onboard.store.write(lambda db: db.execute(update(worker_tokens).values(expires_at=from_now(-3600))))
+    assert onboard.deliver("c-1", Step.NOTIFY) == Anew(Step.ISSUE_TOKEN)
+    assert onboard.carry() == State.COMPLETED
+    assert onboard.deel.tokens_issued_for("c-1") == 2
+    (told,) = onboard.sink.unique()
+    assert told.body["data"]["token_expires_at"] > datetime.now(UTC).isoformat()
 
 
 def test_a_target_that_refuses_parks_and_one_that_is_away_is_waited_for(onboard: Driver):

@@ -9,7 +9,7 @@ from tests.chaos.auditor import Expected
 from tests.chaos.ending import Say
 from tests.chaos.plant import Plant
 from tests.chaos.scenarios import hire, scenario, until_some
-from tests.chaos.servers import faketime
+from tests.chaos.servers import clock_ahead
 
 HOUR_S = 3600
 
@@ -17,8 +17,8 @@ HOUR_S = 3600
 @scenario("two machines disagree by two minutes")
 def disagree(made: Plant, _dice: random.Random, _say: Say) -> Expected:
     """One worker is ahead, the other behind; the intake too. The database's clock decides."""
-    for name, offset in (("worker-0", "+1m"), ("worker-1", "-1m"), ("intake", "-1m")):
-        made.machines[name].environment |= faketime(offset)
+    for name, seconds in (("worker-0", 60), ("worker-1", -60), ("intake", -60)):
+        made.machines[name].environment |= clock_ahead(made.system.folder, seconds)
     made.begin()
     names = hire(made, 30)
     return Expected(names, rate=50)
@@ -34,8 +34,8 @@ def jumps_ahead(made: Plant, _dice: random.Random, say: Say) -> Expected:
     until_some(made, names, 2)
     _jump(made, 25 * HOUR_S)
     say("25 hours later")
+    expired = [name for name, row in made.system.runs().items() if row.state == "completed"]
     names += hire(made, 5, "after")
-    expired = [name for name in before + names if made.system.runs()[name].state == "completed"]
     return Expected([*before, *names], rate=50, expired=frozenset(expired), reissued=frozenset(before + names))
 
 
@@ -53,11 +53,12 @@ def jumps_back(made: Plant, _dice: random.Random, say: Say) -> Expected:
 
 def _jump(made: Plant, seconds: int) -> None:
     """Of every machine at once: the servers' and the processes' clocks, and Deel's."""
+    clock = clock_ahead(made.system.folder, seconds)
     made.database.kill()
     for machine in made.machines.values():
-        machine.environment |= faketime(f"{seconds:+d}s")
+        machine.environment |= clock
     for process in made.system.processes.values():
         process.kill()
     made.system.deel.clock.advance(seconds)
-    made.database.start(faketime(f"{seconds:+d}s"))
+    made.database.start(clock)
     time.sleep(1.0)
