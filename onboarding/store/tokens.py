@@ -45,6 +45,11 @@ _THIS_ISSUE = _HERE & (worker_tokens.c.issue_number == bindparam("number"))
 _BURIED = worker_tokens.c.dead & (worker_tokens.c.stored_issue == bindparam("number"))
 _UNBURIED = select(worker_tokens).where(_THIS_ISSUE, not_(_BURIED)).with_for_update()
 _KEEP = update(worker_tokens).where(_THIS_ISSUE)
+_FORGET = (
+    update(worker_tokens)
+    .where(worker_tokens.c.expires_at <= from_now(), worker_tokens.c.sealed.is_not(None))
+    .values(sealed=None, dead=True)
+)
 
 
 @dataclass(frozen=True)
@@ -144,8 +149,7 @@ def live(db: Connection, keyring: Keyring, profile: str) -> LiveToken | None:
 
 def forget_expired(db: Connection) -> int:
     """Take tokens out of the vault the moment they expire; returns how many."""
-    expired = (worker_tokens.c.expires_at <= from_now()) & worker_tokens.c.sealed.is_not(None)
-    return db.execute(update(worker_tokens).where(expired).values(sealed=None, dead=True)).rowcount
+    return db.execute(_FORGET).rowcount
 
 
 def _subject(row: Row[Any]) -> str:

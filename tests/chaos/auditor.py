@@ -36,11 +36,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the scenario did: contracts whose event the queue acknowledged, how many messages, Deel's limit."""
+    """What the scenario did: contracts whose event the queue acknowledged, how many messages."""
 
     contracts: Iterable[str]
     messages: int = 0
-    rate: int | None = None
     reissued: frozenset[str] = frozenset()  # contracts for which a new token was asked on purpose
     expired: frozenset[str] = frozenset()  # completed long enough ago that no token of theirs may be left
     clock_jumped: bool = False  # back: what began later may say an earlier time
@@ -85,7 +84,7 @@ def audit(system: System, expected: Expected) -> Audit:
     found.findings += _lost(expected, rows, filed + letters)
     found.findings += _doubled(system, rows)
     found.findings += _tokens(system, expected, rows)
-    found.findings += _over_budget(system.deel, expected.rate)
+    found.findings += _over_budget(system.deel)
     found.findings += _timelines(tries, expected.clock_jumped)
     found.findings += [Finding(NO_BLOW, trace.name) for trace in expected.traces if not trace.exists()]
     return found
@@ -133,11 +132,9 @@ def _tokens(system: System, expected: Expected, rows: Mapping[str, Any]) -> Iter
                     yield Finding(KILLED_TOKEN, contract)
 
 
-def _over_budget(deel: Simulator, rate: int | None) -> Iterator[Finding]:
-    if rate is None:
-        return
+def _over_budget(deel: Simulator) -> Iterator[Finding]:
     for _ in range(deel.ledger.refused()):
-        yield Finding(BUDGET, f"a call beyond {rate} in a rolling second")
+        yield Finding(BUDGET, "a call beyond the limit of a rolling second")
 
 
 def _timelines(tries: Iterable[Any], clock_jumped: bool) -> Iterator[Finding]:

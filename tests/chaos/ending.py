@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from onboarding.runs import ACTIVE
 from onboarding.store import runs
@@ -59,7 +58,7 @@ def settle(made: Plant, outcome: Outcome, contracts: set[str], patience_s: float
         if not wait_for(lambda: at_rest(made, contracts), max(1.0, deadline - time.monotonic())):
             say(f"it does not end: {states(made)}")
             return False
-        failed = [row for row in rows(made) if row.state == "failed" and row.reason != "not_eor"]
+        failed = [row for row in made.system.runs().values() if row.state == "failed" and row.reason != "not_eor"]
         if not failed:
             return True
         parked.update(row.reason for row in failed)
@@ -75,10 +74,6 @@ def stop(made: Plant) -> None:
         process.terminate()
     for process in made.system.processes.values():
         process.wait(60)
-
-
-def rows(made: Plant) -> list[Any]:
-    return list(made.system.runs().values())
 
 
 def at_rest(made: Plant, contracts: set[str]) -> bool:

@@ -49,6 +49,14 @@ def hire(made: Plant, count: int, prefix: str = "c", **facts: object) -> list[st
     return names
 
 
+def in_flight(made: Plant, count: int) -> list[str]:
+    """Everything runs, so many are hired, and the first are done: the trouble falls among the others."""
+    made.begin()
+    names = hire(made, count)
+    until_some(made, names, 3)
+    return names
+
+
 def completed(made: Plant, names: Sequence[str]) -> int:
     """How many of these runs are."""
     rows = made.system.runs()
@@ -56,7 +64,7 @@ def completed(made: Plant, names: Sequence[str]) -> int:
 
 
 def until_some(made: Plant, names: Sequence[str], count: int, timeout_s: float = 60.0) -> None:
-    """Wait until so many of them are completed: the trouble is to fall in mid-flight."""
+    """Wait until so many of them are completed."""
     made.system.until(lambda: completed(made, names) >= count, timeout_s, f"{count} of {len(names)} completed")
 
 

@@ -59,7 +59,7 @@ def weather(servers: Servers, logs: Path, seed: int, scale: Scale, say: Say) -> 
         break_things(made, havoc, scale, hris, say)
         calm(made)
         outcome.blows = dict(havoc.counts)
-        expected = Expected(contracts, hris.confirmed, scale.rate)
+        expected = Expected(contracts, hris.confirmed)
         end(made, outcome, expected, scale.patience_s - (time.monotonic() - began), say)
     outcome.took_s = time.monotonic() - began
     return outcome

@@ -44,7 +44,7 @@ def change(onboard: Driver, statement: Any) -> None:
 
 def test_nothing_is_found_where_nothing_is_broken(onboard: Driver):
     """Two runs, completed, told, their tokens alive."""
-    assert promises_broken(onboard, Expected(CONTRACTS, messages=2, rate=5)) == set()
+    assert promises_broken(onboard, Expected(CONTRACTS, messages=2)) == set()
 
 
 def another_profile(onboard: Driver) -> None:
@@ -97,4 +97,4 @@ def test_a_call_beyond_the_budget_is_found(onboard: Driver):
     """One that Deel's limiter refused."""
     call = onboard.deel.ledger.calls()[0]
     onboard.deel.ledger.record(replace(call, refused=True))
-    assert auditor.BUDGET in promises_broken(onboard, Expected(CONTRACTS, rate=1))
+    assert auditor.BUDGET in promises_broken(onboard, Expected(CONTRACTS))

@@ -8,7 +8,7 @@ import time
 from tests.chaos.auditor import Expected
 from tests.chaos.ending import Say
 from tests.chaos.plant import Plant
-from tests.chaos.scenarios import hire, scenario, until_some
+from tests.chaos.scenarios import hire, in_flight, scenario, until_some
 from tests.chaos.servers import clock_ahead
 
 HOUR_S = 3600
@@ -21,7 +21,7 @@ def disagree(made: Plant, _dice: random.Random, _say: Say) -> Expected:
         made.machines[name].environment |= clock_ahead(made.system.folder, seconds)
     made.begin()
     names = hire(made, 30)
-    return Expected(names, rate=50)
+    return Expected(names)
 
 
 @scenario("the clock jumps 25 hours", patience_s=180)
@@ -36,19 +36,17 @@ def jumps_ahead(made: Plant, _dice: random.Random, say: Say) -> Expected:
     say("25 hours later")
     expired = [name for name, row in made.system.runs().items() if row.state == "completed"]
     names += hire(made, 5, "after")
-    return Expected([*before, *names], rate=50, expired=frozenset(expired), reissued=frozenset(before + names))
+    return Expected([*before, *names], expired=frozenset(expired), reissued=frozenset(before + names))
 
 
 @scenario("the clock jumps back one hour", patience_s=180)
 def jumps_back(made: Plant, _dice: random.Random, say: Say) -> Expected:
     """Leases, waits and budget slots of the future are nobody's wait."""
-    made.begin()
-    names = hire(made, 30)
-    until_some(made, names, 3)
+    names = in_flight(made, 30)
     _jump(made, -HOUR_S)
     say("an hour earlier")
     names += hire(made, 5, "after")
-    return Expected(names, rate=50, clock_jumped=True)
+    return Expected(names, clock_jumped=True)
 
 
 def _jump(made: Plant, seconds: int) -> None:

@@ -9,20 +9,19 @@ from functools import partial
 from tests.chaos.auditor import Expected
 from tests.chaos.ending import Say
 from tests.chaos.plant import Plant
-from tests.chaos.scenarios import hire, scenario, until_some
+from tests.chaos.scenarios import hire, in_flight, scenario
 
 PROFILE, SESSION, ME = "POST /eor/worker", "POST /workers/session", "GET /people/me"
 
 
-def _second_profile(answer: str, made: Plant, dice: random.Random, _say: Say) -> Expected:
+def _second_profile(answer: str, made: Plant, _dice: random.Random, _say: Say) -> Expected:
     made.system.deel.policy.repeat_worker = answer  # type: ignore[assignment]
     made.system.deel.policy.idempotency = answer != "same"  # without it only looking first keeps from a second one
-    made.begin()
     names = hire(made, 20)
     for name in names[: len(names) // 2]:
         made.system.deel.cuts_connection(after=PROFILE, contract=name)
-    dice.shuffle(names)
-    return Expected(names, rate=50)
+    made.begin()
+    return Expected(names)
 
 
 for answer in ("same", "400", "duplicate"):
@@ -33,24 +32,22 @@ for answer in ("same", "400", "duplicate"):
 def second_session_refused(made: Plant, _dice: random.Random, _say: Say) -> Expected:
     """The one before is deleted first; a stranger's token behind ours is seen at verify."""
     made.system.deel.policy.second_session = "refuse"
-    names = [f"c-{number}" for number in range(20)]
-    made.begin()
-    hire(made, len(names))
+    names = hire(made, 20)
     for name in names[::3]:
         made.system.deel.supersedes_after_issue(name)
         made.system.deel.cuts_connection(after=SESSION, contract=name)
-    return Expected(names, rate=50)
+    made.begin()
+    return Expected(names)
 
 
 @scenario("Deel is silent for 30 s", patience_s=180)
 def silent(made: Plant, _dice: random.Random, _say: Say) -> Expected:
     """Each call that may hang does so once, and is carried out all the same."""
-    names = [f"c-{number}" for number in range(6)]
+    names = hire(made, 6)
     for route, name in zip((PROFILE, SESSION, ME) * 2, names, strict=True):
         made.system.deel.is_slow(route, 30.0, contract=name)
     made.begin()
-    hire(made, len(names))
-    return Expected(names, rate=50)
+    return Expected(names)
 
 
 @scenario("429 storms")
@@ -62,19 +59,17 @@ def refused(made: Plant, dice: random.Random, _say: Say) -> Expected:
         time.sleep(dice.uniform(0.2, 1.0))
         for route in (PROFILE, SESSION, ME):
             made.system.deel.fails(route, 429, times=3)
-    return Expected(names)  # the refusals are Deel's own
+    return Expected(names)
 
 
 @scenario("the organisation's token is revoked and restored in mid-flight", short=True)
 def revoked(made: Plant, _dice: random.Random, say: Say) -> Expected:
     """Every run waits, nothing is parked; the engineer resumes."""
-    made.begin()
-    names = hire(made, 20)
-    until_some(made, names, 3)
+    names = in_flight(made, 20)
     made.system.deel.revoke_token(made.system.deel.org_token)
     names += hire(made, 10, "later")
     time.sleep(3.0)
     say(f"revoked: {made.system.states()}")
     made.system.deel.restore_token(made.system.deel.org_token)
     made.resume()
-    return Expected(names, rate=50)
+    return Expected(names)

@@ -12,7 +12,7 @@ from typing import Final
 from tests.chaos.auditor import Expected
 from tests.chaos.ending import Say
 from tests.chaos.plant import Plant
-from tests.chaos.scenarios import hire, scenario, until_some
+from tests.chaos.scenarios import completed, hire, in_flight, scenario, until_some
 from tests.integration.system import ROOT
 
 COLUMN: Final = 'Column("note", WORD),'
@@ -31,12 +31,10 @@ def upgrade() -> None:
 
 
 @scenario("two workers of the old release and two of the new one, while a migration runs", patience_s=180)
-def rolling(made: Plant, dice: random.Random, say: Say) -> Expected:
+def rolling(made: Plant, _dice: random.Random, say: Say) -> Expected:
     """Expand first: the old release works on the new schema. Then SIGTERM to the old ones, in mid-flight."""
     release = next_release(made.system.folder / "next-release")
-    made.begin()
-    names = hire(made, 30)
-    until_some(made, names, 3)
+    names = in_flight(made, 30)
     command = [sys.executable, "-c", "from tasks.cli import main; main()", "db", "upgrade"]
     upgraded = subprocess.run(
         command, cwd=release, env=made.system.environment, capture_output=True, text=True, timeout=60
@@ -46,16 +44,10 @@ def rolling(made: Plant, dice: random.Random, say: Say) -> Expected:
     for old, new in (("worker-0", "worker-2"), ("worker-1", "worker-3")):
         made.add(new, release)
         names += hire(made, 10, new)
-        until_some(made, names, made_by_now(made) + 3)
+        until_some(made, names, completed(made, names) + 3)
         made.retire(old)
         say(f"{old} has gone, {new} goes on")
-    dice.shuffle(names)
-    return Expected(names, rate=50)
-
-
-def made_by_now(made: Plant) -> int:
-    """Completed runs."""
-    return made.system.states().get("completed", 0)
+    return Expected(names)
 
 
 def next_release(folder: Path) -> Path:

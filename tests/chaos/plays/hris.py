@@ -6,12 +6,8 @@ import random
 import time
 from functools import partial
 
-from kombu import Connection
-
-from tasks import topology
 from tests.chaos.auditor import Expected
 from tests.chaos.ending import Say
-from tests.chaos.hris import CONFIRMED
 from tests.chaos.plant import Plant
 from tests.chaos.scenarios import hire, scenario
 
@@ -21,7 +17,7 @@ MALFORMED = {"100,000": 100_000, "2,000": 2_000}
 GOOD_EVERY = 1000
 
 
-@scenario("5,000 events in a second", rate=None, patience_s=400)
+@scenario("5,000 events at once", rate=None, patience_s=400)
 def storm(made: Plant, dice: random.Random, say: Say) -> Expected:
     """Of a thousand contracts, each five times, in any order."""
     names = [f"c-{number}" for number in range(CONTRACTS)]
@@ -30,10 +26,9 @@ def storm(made: Plant, dice: random.Random, say: Say) -> Expected:
     webhooks = [made.system.deel.webhook("contract.created", name) for name in names]
     messages = [(webhook.body, dict(webhook.headers)) for webhook in webhooks] * (STORM // CONTRACTS)
     dice.shuffle(messages)
-    made.begin()
-    began = time.monotonic()
     publish(made, messages)
-    say(f"{len(messages)} events confirmed in {time.monotonic() - began:.1f} s")
+    say(f"{len(messages)} events wait")
+    made.begin()
     return Expected(names, messages=len(messages))
 
 
@@ -44,7 +39,7 @@ def silence(made: Plant, _dice: random.Random, _say: Say) -> Expected:
     names = hire(made, 60)
     made.system.deel.clock.advance(24 * 3600)
     made.begin("intake")
-    return Expected(names, messages=len(names), rate=50)
+    return Expected(names, messages=len(names))
 
 
 def _malformed(count: int, made: Plant, dice: random.Random, say: Say) -> Expected:
@@ -90,15 +85,5 @@ def mutated(dice: random.Random, body: bytes) -> bytes:
 
 def publish(made: Plant, messages: list[tuple[bytes, dict[str, str]]]) -> None:
     """All of them, each confirmed."""
-    with Connection(made.system.broker_url, transport_options=CONFIRMED) as connection:
-        topology.declare_all(connection.default_channel)
-        producer = connection.Producer()
-        for body, headers in messages:
-            producer.publish(
-                body,
-                exchange=topology.HRIS_EVENTS,
-                routing_key="contract.created",
-                headers=headers,
-                content_type="application/json",
-                content_encoding="binary",
-            )
+    for body, headers in messages:
+        made.system.publish(body, headers)

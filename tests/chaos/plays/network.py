@@ -9,7 +9,7 @@ from functools import partial
 from tests.chaos.auditor import Expected
 from tests.chaos.ending import Say
 from tests.chaos.plant import LEASE_S, Plant
-from tests.chaos.scenarios import hire, scenario, until_some
+from tests.chaos.scenarios import in_flight, scenario
 from tests.integration.proxy import Proxy
 
 WORDS = ("broker", "store", "deel")
@@ -45,11 +45,9 @@ TROUBLES = {"cut": _cut, "delayed": _delayed, "half open beyond the lease": _hal
 
 
 def _play(word: str, trouble: str, made: Plant, _dice: random.Random, _say: Say) -> Expected:
-    made.begin()
-    names = hire(made, 30)
-    until_some(made, names, 3)
+    names = in_flight(made, 30)
     TROUBLES[trouble](getattr(made.proxies, word))
-    return Expected(names, rate=50)
+    return Expected(names)
 
 
 for word in WORDS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from functools import partial
 
 from onboarding.failpoints import POINTS
@@ -22,7 +21,7 @@ KINDS = {
 SHORT = "kill -9"
 
 
-def _blow(kind: str, made: Plant, dice: random.Random, say: Say) -> Expected:
+def _blow(kind: str, made: Plant, _dice: random.Random, say: Say) -> Expected:
     fired = made.system.folder / "fired"
     fired.mkdir()
     armed = ",".join(f"{point}={kind}" for point in sorted(POINTS))
@@ -41,15 +40,10 @@ def _blow(kind: str, made: Plant, dice: random.Random, say: Say) -> Expected:
     made.system.deel.has_contract("c-unsigned", email="canary-c-unsigned@people.example")
     for _ in range(2):
         made.system.publish(b'{"type": "contract.created", "contract_id": "c-unsigned"}')
-    dice.shuffle(names)
     wait_for(lambda: len(list(fired.iterdir())) == len(POINTS), 60)
     say(f"{len(list(fired.iterdir()))} of {len(POINTS)} points struck")
-    return Expected([*names, "c-unsigned"], rate=50, traces=[fired / point for point in sorted(POINTS)])
-
-
-def _named(kind: str) -> Callable[[Plant, random.Random, Say], Expected]:
-    return partial(_blow, kind)
+    return Expected([*names, "c-unsigned"], traces=[fired / point for point in sorted(POINTS)])
 
 
 for word, each in KINDS.items():
-    scenario(f"every fail point: {word}", short=word == SHORT, patience_s=180)(_named(each))
+    scenario(f"every fail point: {word}", short=word == SHORT, patience_s=180)(partial(_blow, each))

@@ -30,4 +30,4 @@ def poison(made: Plant, _dice: random.Random, say: Say) -> Expected:
         made.machines[name].options = ()
         made.system.processes[name].terminate()
         made.system.processes[name].wait(60)
-    return Expected([*names, POISON], rate=50)
+    return Expected([*names, POISON])

@@ -10,7 +10,7 @@ import psycopg
 from tests.chaos.auditor import Expected
 from tests.chaos.ending import Say
 from tests.chaos.plant import Plant, wait_for
-from tests.chaos.scenarios import hire, scenario, until_some
+from tests.chaos.scenarios import hire, in_flight, scenario
 
 LOCK_S = 30.0
 FULL_S = 8.0
@@ -29,7 +29,7 @@ def broker_wiped(made: Plant, _dice: random.Random, say: Say) -> Expected:
     made.system.until(lambda: len(made.system.runs()) == len(names), 60, "every event is filed")
     say("wiped")
     made.broker.wipe()
-    return Expected(names, rate=50)
+    return Expected(names)
 
 
 @scenario("the steps' queue purged again and again")
@@ -40,28 +40,24 @@ def purged(made: Plant, dice: random.Random, _say: Say) -> Expected:
     for _ in range(8):
         time.sleep(dice.uniform(0.1, 0.8))
         made.purge_steps()
-    return Expected(names, rate=50)
+    return Expected(names)
 
 
 @scenario("rows locked for 30 s")
 def rows_locked(made: Plant, _dice: random.Random, say: Say) -> Expected:
     """A migration, or somebody's forgotten transaction: steps give up after 5 s and come again."""
-    made.begin()
-    names = hire(made, 20)
-    until_some(made, names, 3)
+    names = in_flight(made, 20)
     with psycopg.connect(made.dsn) as db:
         db.execute("SELECT id FROM runs FOR UPDATE").fetchall()
         say("locked")
         time.sleep(LOCK_S)
-    return Expected(names, rate=50)
+    return Expected(names)
 
 
 @scenario("PostgreSQL answers that its disk is full")
 def disk_full(made: Plant, _dice: random.Random, say: Say) -> Expected:
     """SQLSTATE 53100 for each write, to steps, intake and upkeep alike; reading works."""
-    made.begin()
-    names = hire(made, 20)
-    until_some(made, names, 3)
+    names = in_flight(made, 20)
     with psycopg.connect(made.dsn, autocommit=True) as db:
         db.execute(FULL)
         for table in TABLES:
@@ -72,18 +68,16 @@ def disk_full(made: Plant, _dice: random.Random, say: Say) -> Expected:
         for table in TABLES:
             db.execute(f"DROP TRIGGER full_disk ON {table}")
     say("room again")
-    return Expected(names, rate=50)
+    return Expected(names)
 
 
 @scenario("PostgreSQL and RabbitMQ killed at once")
 def both_killed(made: Plant, _dice: random.Random, _say: Say) -> Expected:
     """A machine that held both loses its power."""
-    made.begin()
-    names = hire(made, 30)
-    until_some(made, names, 3)
+    names = in_flight(made, 30)
     made.database.kill()
     made.broker.kill()
     made.database.start()
     made.broker.start()
     wait_for(lambda: made.depth("onboarding.intake") >= 0, 60)
-    return Expected(names, rate=50)
+    return Expected(names)
