@@ -15,6 +15,7 @@ from tasks import process, startup
 from tasks.application import settings
 
 SOFT_SHUTDOWN_S: Final = 30  # a call's 20 s before it, the orchestrator's grace of 45 s behind it
+SHUTDOWN_S: Final = 40
 
 
 class Worker(worker.Worker):
@@ -46,13 +47,18 @@ def _after_fork(**_: Any) -> None:
 def _bound_the_shutdown(**_: Any) -> None:
     # SIGTERM lets a running task end however long it takes, and then the orchestrator's SIGKILL decides; Celery's
     # own soft shutdown sleeps its whole time even when nothing runs any more. So: SIGTERM, and SIGQUIT, which
-    # gives the messages back, for what still runs after 30 s.
+    # gives the messages back, for what still runs after 30 s. A broker whose host is gone answers no good-bye, and
+    # Celery waits for it without end: after 40 s the process ends all the same, and the broker has its messages.
     celerys = signal.getsignal(signal.SIGTERM)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        patience = threading.Timer(SOFT_SHUTDOWN_S, os.kill, (os.getpid(), signal.SIGQUIT))
-        patience.daemon = True
-        patience.start()
+        for after_s, act, *given in (
+            (SOFT_SHUTDOWN_S, os.kill, os.getpid(), signal.SIGQUIT),
+            (SHUTDOWN_S, os._exit, 1),
+        ):
+            patience = threading.Timer(after_s, act, given)
+            patience.daemon = True
+            patience.start()
         if callable(celerys):
             celerys(number, frame)
 

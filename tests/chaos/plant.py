@@ -88,11 +88,11 @@ class Plant:
         self._start(name)
 
     def retire(self, name: str) -> None:
-        """SIGTERM, and no other comes in its place."""
+        """SIGTERM, and no other comes in its place. Raises TimeoutExpired after the orchestrator's grace of 45 s."""
         with self._lock:
             process = self.system.processes.pop(name)
         process.terminate()
-        process.wait(60)
+        process.wait(45)
 
     def children(self) -> list[int]:
         """The processes that carry out steps."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Final
 
 from tests.chaos.auditor import Expected
@@ -35,7 +36,7 @@ def enact(scenario: Scenario, servers: Servers, logs: Path, seed: int, say: Say)
         try:
             expected = scenario.play(made, random.Random(f"{scenario.name} {seed}"), say)
             end(made, outcome, expected, scenario.patience_s, say)
-        except AssertionError as broken:
+        except (AssertionError, TimeoutExpired) as broken:  # the latter: a process that SIGTERM does not end
             outcome.error = str(broken)[:1000]
     outcome.took_s = time.monotonic() - began
     return outcome

@@ -11,6 +11,7 @@ from tests.chaos.ending import Say
 from tests.chaos.plant import LEASE_S, Plant
 from tests.chaos.scenarios import in_flight, scenario
 from tests.integration.proxy import Proxy
+from tests.integration.system import ROOT
 
 WORDS = ("broker", "store", "deel")
 DELAY_S = 0.03
@@ -53,3 +54,14 @@ def _play(word: str, trouble: str, made: Plant, _dice: random.Random, _say: Say)
 for word in WORDS:
     for trouble in TROUBLES:
         scenario(f"connections to the {word}: {trouble}", patience_s=180)(partial(_play, word, trouble))
+
+
+@scenario("SIGTERM while the broker's host is gone")
+def stopped_without_broker(made: Plant, _dice: random.Random, _say: Say) -> Expected:
+    """Nobody answers the good-bye: each worker is gone within the orchestrator's grace all the same."""
+    names = in_flight(made, 20)
+    made.proxies.broker.lose()
+    for old, new in (("worker-0", "worker-2"), ("worker-1", "worker-3")):
+        made.retire(old)
+        made.add(new, ROOT)
+    return Expected(names)
