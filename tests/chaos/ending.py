@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from onboarding.runs import ACTIVE
 from onboarding.store import runs
@@ -14,6 +15,7 @@ from tests.chaos.leaks import leaks
 from tests.chaos.plant import Plant, wait_for
 
 Say = Callable[[str], None]
+TELL_S: Final = 15.0
 
 
 @dataclass
@@ -55,9 +57,11 @@ def settle(made: Plant, outcome: Outcome, contracts: set[str], patience_s: float
     deadline, parked = time.monotonic() + patience_s, Counter(outcome.parked)
     while True:
         made.resume()
-        if not wait_for(lambda: at_rest(made, contracts), max(1.0, deadline - time.monotonic())):
-            say(f"it does not end: {states(made)}")
-            return False
+        while not wait_for(lambda: at_rest(made, contracts), min(TELL_S, max(1.0, deadline - time.monotonic()))):
+            late = time.monotonic() >= deadline
+            say(f"{'it does not end' if late else 'coming to rest'}: {states(made)}")
+            if late:
+                return False
         failed = [row for row in made.system.runs().values() if row.state == "failed" and row.reason != "not_eor"]
         if not failed:
             return True
