@@ -57,11 +57,9 @@ def settle(made: Plant, outcome: Outcome, contracts: set[str], patience_s: float
     deadline, parked = time.monotonic() + patience_s, Counter(outcome.parked)
     while True:
         made.resume()
-        while not wait_for(lambda: at_rest(made, contracts), min(TELL_S, max(1.0, deadline - time.monotonic()))):
-            late = time.monotonic() >= deadline
-            say(f"{'it does not end' if late else 'coming to rest'}: {states(made)}")
-            if late:
-                return False
+        if not comes_to_rest(made, contracts, deadline, say):
+            say(f"it does not end: {states(made)}")
+            return False
         failed = [row for row in made.system.runs().values() if row.state == "failed" and row.reason != "not_eor"]
         if not failed:
             return True
@@ -70,6 +68,15 @@ def settle(made: Plant, outcome: Outcome, contracts: set[str], patience_s: float
         say(f"replaying {dict(Counter(row.reason for row in failed))}")
         for row in failed:
             made.system.store.write(lambda db, row=row: runs.replay(db, row, runs.Replay()))  # type: ignore[misc]
+
+
+def comes_to_rest(made: Plant, contracts: set[str], deadline: float, say: Say) -> bool:
+    """Look at least for a second, and tell every 15 s how far it is."""
+    while not wait_for(lambda: at_rest(made, contracts), min(TELL_S, max(1.0, deadline - time.monotonic()))):
+        if time.monotonic() >= deadline:
+            return False
+        say(f"coming to rest: {states(made)}")
+    return True
 
 
 def stop(made: Plant) -> None:
