@@ -57,9 +57,9 @@ class Budget:
             slot = self._store.write(lambda db: budgets.reserve(db, self.fingerprint, self._pace, patience_s))
             if slot.wait_s > patience_s:
                 raise TryLater(Reason.RATE_LIMITED, after_s=slot.wait_s)
-            time.sleep(max(0.0, slot.begins_at - time.monotonic()))
-            if time.monotonic() - slot.begins_at < LATE_S:
-                return slot.begins_at + LATE_S  # later, its time has passed: another call may start with ours
+            time.sleep(max(0.0, slot.latest - time.monotonic()))
+            if time.monotonic() - slot.earliest < LATE_S:
+                return slot.earliest + LATE_S  # later, its time has passed: another call may start with ours
         raise TryLater(Reason.RATE_LIMITED)
 
     def hold(self, seconds: float) -> None:

@@ -52,6 +52,7 @@ _FILTERS: Final[dict[str, tuple[logging.Filter, ...]]] = {
     "celery.worker.consumer.connection": (_OUTAGE,),
     "celery.worker.consumer.consumer": (_OUTAGE,),
     "celery.worker.consumer.delayed_delivery": (_OUTAGE,),
+    "celery.worker.request": (_OUTAGE,),
     "celery.worker.strategy": (_UPKEEP,),
 }
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from onboarding.store.sql import clock
 from onboarding.store.tables import budgets
 from onboarding.store.upsert import insert_or_ignore
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 # The clock is read after the wait for the row, not before: PostgreSQL computes what surrounds the inner query
 # when the inner one has its row, and its lock.
@@ -23,7 +26,7 @@ _WAITED = (
     .prefix_with("MATERIALIZED", dialect="postgresql")
 )
 _LOCKED = select(_WAITED.c.free_at, clock().label("now"))
-_TAKE = update(budgets).where(budgets.c.fingerprint == bindparam("budget"))
+_TAKE = update(budgets).where(budgets.c.fingerprint == bindparam("budget")).returning(clock())
 
 
 @dataclass(frozen=True)
@@ -37,17 +40,14 @@ class Pace:
 
 @dataclass(frozen=True)
 class Slot:
-    """A slot that begins `wait_s` after `read_at`: the moment, on this process's monotonic clock, when the
-    database's clock was read. Neither the wait for the row nor the commit counts.
+    """A slot that begins in `wait_s`, between two moments of this process's monotonic clock.
+
+    Between them lies the database's answer on its way, and however long this process stood still meanwhile.
     """
 
     wait_s: float
-    read_at: float
-
-    @property
-    def begins_at(self) -> float:
-        """On this process's monotonic clock."""
-        return self.read_at + self.wait_s
+    earliest: float
+    latest: float
 
 
 def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float) -> Slot:
@@ -56,18 +56,20 @@ def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float) -> 
     A wait beyond `patience_s` (at most the pace's longest wait) means that nothing was taken. Requests are served
     in the order in which they asked: each waits for the row, and then gets the earliest time that is left.
     """
-    free_at, now, read_at = _locked(db, fingerprint, pace)
+    free_at, now = _locked(db, fingerprint, pace)
     first = min(range(pace.slots), key=free_at.__getitem__)
     start = max(now, free_at[first])
     if start - now <= patience_s:
         free_at[first] = start + pace.window_s
-        _write(db, fingerprint, free_at)
-    return Slot(start - now, read_at)
+    # the two clocks are compared here, not at the reading: that one waited for the row, nobody knows how long
+    asked = time.monotonic()
+    written = _write(db, fingerprint, free_at)
+    return Slot(start - now, asked + start - written, time.monotonic() + start - written)
 
 
 def hold(db: Connection, fingerprint: str, pace: Pace, seconds: float) -> None:
     """Let nobody start for so many seconds: Deel refused a call, somebody else spends the same budget."""
-    free_at, now, _ = _locked(db, fingerprint, pace)
+    free_at, now = _locked(db, fingerprint, pace)
     _write(db, fingerprint, [max(time, now + min(seconds, pace.longest_wait_s)) for time in free_at])
 
 
@@ -86,16 +88,18 @@ def _row(db: Connection, fingerprint: str) -> Row[Any]:
     return db.execute(_LOCKED, {"budget": fingerprint}).one()
 
 
-def _locked(db: Connection, fingerprint: str, pace: Pace) -> tuple[list[float], float, float]:
+def _locked(db: Connection, fingerprint: str, pace: Pace) -> tuple[list[float], float]:
     row = _row(db, fingerprint)
-    read_at = time.monotonic()
     free_at: list[float] = json.loads(row.free_at)
     now = row.now.timestamp()
     # a slot that is taken for longer than anybody can have waited was written before the clock jumped back
     latest = now + pace.longest_wait_s + pace.window_s
     free_at = [time if time <= latest else now + pace.window_s for time in sorted(free_at)[-pace.slots :]]
-    return free_at + [now] * (pace.slots - len(free_at)), now, read_at
+    return free_at + [now] * (pace.slots - len(free_at)), now
 
 
-def _write(db: Connection, fingerprint: str, free_at: list[float]) -> None:
-    db.execute(_TAKE, {"budget": fingerprint, "free_at": json.dumps([round(time, 6) for time in free_at])})
+def _write(db: Connection, fingerprint: str, free_at: list[float]) -> float:
+    """The database's clock at the writing."""
+    taken = json.dumps([round(time, 6) for time in free_at])
+    written: datetime = db.execute(_TAKE, {"budget": fingerprint, "free_at": taken}).scalar_one()
+    return written.timestamp()

@@ -133,8 +133,15 @@ def _tokens(system: System, expected: Expected, rows: Mapping[str, Any]) -> Iter
 
 
 def _over_budget(deel: Simulator) -> Iterator[Finding]:
-    for _ in range(deel.ledger.refused()):
-        yield Finding(BUDGET, "a call beyond the limit of a rolling second")
+    calls = list(deel.ledger)
+    for number, call in enumerate(calls):
+        if call.refused:
+            second = [
+                f"{other.contract_id} {other.route} at {other.at_monotonic - call.at_monotonic:+.3f} s"
+                for other in calls[max(0, number - 8) : number + 3]
+                if other.organization_id == call.organization_id
+            ]
+            yield Finding(BUDGET, f"refused at {call.at:%H:%M:%S.%f}; calls around it: {', '.join(second)}")
 
 
 def _timelines(tries: Iterable[Any], clock_jumped: bool) -> Iterator[Finding]:

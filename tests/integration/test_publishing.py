@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.exceptions import Reject
-from kombu import Connection
+from kombu import Connection, pools
 from kombu.exceptions import OperationalError
 from kombu.transport import native_delayed_delivery as delayed
 from structlog.testing import capture_logs
@@ -61,7 +61,7 @@ def app(broker: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setattr(application.app, "_pool", None)
     monkeypatch.setattr(application.app.amqp, "_producer_pool", None)
     yield application.app
-    application.app.pool.force_close_all()
+    pools.reset()  # kombu keeps them by address: a later proxy on the same port would be given a closed one
 
 
 def nudge() -> bool:
