@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 UV_COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header pyproject.toml
 
+# A test run starts hundreds of Pythons; those that may keep no bytecode compile all of our code again.
+test chaos bench: export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage lint chaos bench up clean lock format audit sbom
 
