@@ -27,6 +27,8 @@ LATE_S: Final = 0.05
 LONGEST_WAIT_S: Final = 20.0
 """A step that would wait longer is tried later, so that it does not outlive its lease."""
 MAX_OVERSLEPT: Final = 5
+LONGEST_LEAD_S: Final = 2.0
+"""How far ahead a slot is taken where the store is slow to commit."""
 
 
 def fingerprint_of(token: SecretStr) -> str:
@@ -53,14 +55,22 @@ class Budget:
         Raises TryLater (`rate_limited`) when none comes free by then, StoreUnavailable when the store is away.
         """
         patience_s = min(LONGEST_WAIT_S, time_left())
+        lead_s = 0.0
         for _ in range(MAX_OVERSLEPT):
-            slot = self._store.write(lambda db: budgets.reserve(db, self.fingerprint, self._pace, patience_s))
+            slot = self._reserve(patience_s, lead_s)
             if slot.wait_s > patience_s:
                 raise TryLater(Reason.RATE_LIMITED, after_s=slot.wait_s)
             time.sleep(max(0.0, slot.latest - time.monotonic()))
-            if time.monotonic() - slot.earliest < LATE_S:
+            late_s = time.monotonic() - slot.earliest
+            if late_s < LATE_S:
                 return slot.earliest + LATE_S  # later, its time has passed: another call may start with ours
+            lead_s = min(2 * late_s, LONGEST_LEAD_S)  # a commit takes that long here: the next begins after it
         raise TryLater(Reason.RATE_LIMITED)
+
+    def _reserve(self, patience_s: float, lead_s: float) -> budgets.Slot:
+        return self._store.write(
+            lambda db: budgets.reserve(db, self.fingerprint, self._pace, patience_s, lead_s=lead_s)
+        )
 
     def hold(self, seconds: float) -> None:
         """After a 429: nobody starts for so long."""

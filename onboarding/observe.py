@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = [
     "configure",
     "dropped_events",
-    "get_logger",
     "init_sentry",
     "mask",
     "remember_secret",
@@ -46,7 +45,6 @@ __all__ = [
     "report_paused",
 ]
 
-get_logger = structlog.get_logger
 
 _TOO_TALKATIVE: Final = ("httpx", "httpcore", "amqp")  # below WARNING they tell URLs, headers and frames
 _TAGS: Final = ("run_id", "contract_id", "organization_id", "step", "task_id")

@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 STEP_S: Final = 40.0
 """All waits and calls of a step together: a call's 20 s < this < Celery's soft limit of 45 s < the lease of 60 s."""
+OF_LEASE: Final = 0.8
+"""And no more of a lease that was set shorter: a slow Deel is no crash."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,12 @@ def order_of(change: Change, lease_s: float) -> Order:
 def _record(world: World, claim: Claim, outcome: AnyOutcome) -> Change | None:
     """None: a newer claim owns the run."""
     change = settle(claim.run, outcome, world.backoff, world.draw)
-    recorded = world.store.write(lambda db: records.record(db, claim, change, world.keyring, world.terms))
-    return change if recorded else None
+    return world.store.write(lambda db: records.record(db, claim, change, world.keyring, world.terms))
 
 
 def _act(world: World, claim: Claim) -> AnyOutcome:
     try:
-        with within(STEP_S):
+        with within(min(STEP_S, world.terms.lease_s * OF_LEASE)):
             return STEP_ACTIONS[claim.step](claim, world)
     except DeelFailure as failure:
         return outcome_of(failure)
@@ -172,7 +173,7 @@ def _tell(claim: Claim, change: Change) -> None:
     elif change.pauses is not None:
         log.error("organisation_paused", **said, organization_id=run.organization_id, advice=change.pauses.advice)
         observe.report_paused(run.organization_id, change.pauses)
-    elif isinstance(source, Back | Later):
+    elif isinstance(source, Back | Later | Pause):
         log.warning("step_again", **said)
     else:
         log.info("step_done", **said)

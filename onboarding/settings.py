@@ -27,7 +27,7 @@ from pydantic import (
     field_validator,
 )
 
-from onboarding.targets import deel_root
+from onboarding.targets import deel_root, refuse_form
 from onboarding.vault import Keyring
 
 PREFIX: Final = "ONBOARDING_"
@@ -63,8 +63,11 @@ def _url(text: str, *schemes: str) -> SplitResult:
     return parts
 
 
-def _target(text: str) -> None:
-    _url(text, "https", "http")
+def _target(text: str, *, allow_private: bool) -> None:
+    parts = _url(text, "https", "http")
+    refuse_form(
+        parts.scheme, parts.hostname or "", parts.port or 443, has_user="@" in parts.netloc, allow_private=allow_private
+    )
 
 
 def _database_url(url: SecretStr) -> SecretStr:
@@ -153,16 +156,18 @@ class Settings(BaseModel):
         description="keys, comma-separated: base64 of 32 bytes or id:base64; the first encrypts, all decrypt",
         examples=["$(openssl rand -base64 32)"],
     )
-    notify_urls: Annotated[tuple[Annotated[SecretStr, _checked(_target)], ...], BeforeValidator(_entries)] = Field(
-        (), description="comma-separated http(s) URLs", examples=["https://example.com/onboarded"]
+    notify_allow_private: bool = Field(
+        default=False, description="on or off: may targets be plain http or have private addresses", examples=["off"]
+    )
+    notify_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_entries)] = Field(
+        (),
+        description="comma-separated https URLs, without user or password (http with ONBOARDING_NOTIFY_ALLOW_PRIVATE)",
+        examples=["https://example.com/onboarded"],
     )
     notify_secret: Annotated[SecretStr, _checked(_signing_secret)] | None = Field(
         None,
         description="whsec_ and the base64 of 24 to 64 bytes; needed where ONBOARDING_NOTIFY_URLS is set",
         examples=["whsec_$(openssl rand -base64 32)"],
-    )
-    notify_allow_private: bool = Field(
-        default=False, description="on or off: may targets have private addresses", examples=["off"]
     )
     webhook_secrets: Annotated[Mapping[str, SecretStr], BeforeValidator(_labelled)] = Field(
         {}, description="comma-separated label=key pairs, no label twice", examples=["Deel production=key"]
@@ -176,6 +181,14 @@ class Settings(BaseModel):
     crash_limit: int = Field(
         3, ge=1, description="starts without an end before a run is parked: 1 or more", examples=["3"]
     )
+
+    @field_validator("notify_urls")
+    @classmethod
+    def _targets_can_be_told(cls, urls: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+        """What each send would be refused for, and each run parked, is said before anything starts."""
+        for url in urls:
+            _target(url.get_secret_value(), allow_private=bool(info.data.get("notify_allow_private")))
+        return urls
 
     @field_validator("notify_secret")
     @classmethod

@@ -12,7 +12,7 @@ import structlog
 from pydantic import SecretStr
 
 from onboarding import notify
-from onboarding.deel import DeelFailure, Identity, ParkRun, Session, TokenRejected, session_key, worker_key
+from onboarding.deel import Identity, ParkRun, Session, TokenRejected, TryLater, session_key, worker_key
 from onboarding.dialling import time_left
 from onboarding.failpoints import fail_point
 from onboarding.notify import Verdict
@@ -24,6 +24,8 @@ from onboarding.world import World
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
+TRIES_OF_A_NEW_TOKEN: Final = 3
+"""Before a second new one is issued: the first may not be known everywhere at Deel, and each costs the one before."""
 
 
 class Late(Exception):  # noqa: N818 - not a fault: somebody else owns the run
@@ -87,8 +89,10 @@ def issue_token(claim: Claim, world: World) -> AnyOutcome:
             raise Late
         case tokens.Kept(expires_at=expires_at):
             return Done(token_expires_at=expires_at)
-        case tokens.Intended(issue_number=number, by=by):
-            session = _session(claim, world, profile, session_key(by, number), replaces=number > 1)
+        case tokens.Intended(issue_number=number, by=by, wished=wished):
+            # by an issue of ours before, by a lost answer to this one, or because an engineer says so
+            replaces = number > 1 or wished or (run.tried_before and not run.parkings)
+            session = _session(claim, world, profile, session_key(by, number, profile), replaces=replaces)
             return judge_session(session, number, datetime.now(UTC))
 
 
@@ -115,14 +119,36 @@ def verify_token(claim: Claim, world: World) -> AnyOutcome:
         lambda db: (tokens.live(db, world.keyring, profile), facts.emails_of(db, world.keyring, profile))
     )
     if live is None:
-        return Back(dead_issue=0)
-    outcome = judge_identity(call(run, lambda: world.deel.me(live.token)), emails, live.issue_number)
-    if isinstance(outcome, Park):  # out of the vault first: whatever becomes of the call, nobody gets it
-        world.store.write(lambda db: tokens.bury(db, profile, live.issue_number))
-        try:
-            call(run, lambda: world.deel.delete_session(profile))
-        except DeelFailure as failure:
-            return replace(outcome, http_status=failure.status, request_id=failure.request_id)
+        seen = run.reason is Reason.IDENTITY_MISMATCH  # by the try before, whose DELETE did not get through
+        return (
+            _revoke(run, world, profile, Park(reason=Reason.IDENTITY_MISMATCH, dead_issue=0))
+            if seen
+            else Back(dead_issue=0)
+        )
+    answer = call(run, lambda: world.deel.me(live.token))
+    outcome = judge_identity(answer, emails, live.issue_number)
+    if isinstance(outcome, Back) and run.reissues and run.tries < TRIES_OF_A_NEW_TOKEN:
+        return Later(reason=Reason.TOKEN_SUPERSEDED, http_status=outcome.http_status, request_id=outcome.request_id)
+    if not isinstance(outcome, Park):
+        return outcome
+    told = call(run, lambda: world.deel.contract(run.contract_id)).facts()  # ours may be old, and the worker right
+    outcome = judge_identity(answer, told.emails, live.issue_number)
+    if isinstance(outcome, Done):
+        return replace(outcome, facts=told)
+    world.store.write(lambda db: tokens.bury(db, profile, live.issue_number))  # whatever becomes of the call to come
+    return _revoke(run, world, profile, outcome)
+
+
+def _revoke(run: Run, world: World, profile: str, outcome: AnyOutcome) -> AnyOutcome:
+    try:
+        call(run, lambda: world.deel.delete_session(profile))
+    except TryLater as failure:  # somebody else's token must not live on for a day because Deel hiccuped
+        status, request_id = failure.status, failure.request_id
+        return Later(
+            reason=Reason.IDENTITY_MISMATCH, after_s=failure.after_s, http_status=status, request_id=request_id
+        )
+    except ParkRun as refusal:
+        return replace(outcome, http_status=refusal.status, request_id=refusal.request_id)
     return outcome
 
 
@@ -218,8 +244,8 @@ def _session(claim: Claim, world: World, profile: str, key: str, *, replaces: bo
     except ParkRun as refusal:
         if refusal.status != HTTPStatus.BAD_REQUEST or not replaces:
             raise
-    # Whether Deel replaces a live token or refuses is not documented; the intent decided that the one before is no
-    # use any more, so it goes first. Only 2xx answers are kept under a key, so the same key is right.
+    # Whether Deel replaces a live token or refuses is not documented; the one before is no use any more, or nobody
+    # ever got to know it, so it goes first. Only 2xx answers are kept under a key, so the same key is right.
     call(run, lambda: world.deel.delete_session(profile))
     return call(run, lambda: world.deel.create_session(profile, idempotency_key=key))
 

@@ -18,7 +18,7 @@ from onboarding import outages
 from onboarding.events import Message
 from onboarding.failpoints import fail_point
 from onboarding.intake import Intake
-from onboarding.runs import STEPS
+from onboarding.runs import STEPS, Reason
 from onboarding.store import upkeep
 from onboarding.store.engine import StoreUnavailable
 from onboarding.store.events import NewRun
@@ -63,9 +63,12 @@ class IntakeConsumer:
                 self._consume()
             except _Stopped:
                 return
-            except (StoreUnavailable, VaultError) as away:
+            except StoreUnavailable as away:
                 outages.say_once("store_unavailable", error=str(away))
                 self._wait_for_store()
+            except VaultError as locked:
+                outages.say_once("vault_locked", error=str(locked), advice=Reason.VAULT_LOCKED.advice)
+                self._pause()
             except BROKER_ERRORS as lost:
                 refusal = refusal_in(lost)
                 if refusal is not None:
@@ -139,6 +142,7 @@ class IntakeConsumer:
                 message.requeue()
             raise
         outages.over("store_unavailable")
+        outages.over("vault_locked")
         self._pause_s = FIRST_PAUSE_S
         return result
 

@@ -16,6 +16,8 @@ DEAD: Final = "onboarding.dead"
 STEP_DELIVERIES: Final = 20
 INTAKE_DELIVERIES: Final = 100
 """Not RabbitMQ 4's own 20, after which it drops: each outage of the store gives back all that was prefetched."""
+DEAD_DELIVERIES: Final = 1_000_000
+"""Half a year of looks by an intake that cannot open its vault: behind this queue there is no other."""
 UPKEEP_LENGTH: Final = 100
 """Beat's turns while no worker runs. What is too old expires by itself, and is not missed: it has no dead letters."""
 
@@ -28,7 +30,13 @@ INTAKE_QUEUE: Final = Queue(
     queue_arguments={**QUORUM, "x-delivery-limit": INTAKE_DELIVERIES, "x-dead-letter-exchange": DEAD},
 )
 DEAD_EXCHANGE: Final = Exchange(DEAD, type="topic", durable=True)
-DEAD_QUEUE: Final = Queue(DEAD, DEAD_EXCHANGE, routing_key="#", durable=True, queue_arguments=QUORUM)
+DEAD_QUEUE: Final = Queue(
+    DEAD,
+    DEAD_EXCHANGE,
+    routing_key="#",
+    durable=True,
+    queue_arguments={**QUORUM, "x-delivery-limit": DEAD_DELIVERIES},
+)
 OUTGOING: Final = Exchange("onboarding.events", type="topic", durable=True)
 
 SILENCE_S: Final = 8

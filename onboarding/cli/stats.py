@@ -14,7 +14,7 @@ from onboarding.cli.printing import hint, length, moment, print_json, print_pair
 from onboarding.cli.start import open_store, start
 from onboarding.runs import Reason
 from onboarding.settings import Settings
-from onboarding.store import runs
+from onboarding.store import organizations, runs
 from onboarding.store.engine import Store
 
 
@@ -28,7 +28,7 @@ def stats_command(*, as_json: bool) -> None:
     settings = start()
     with open_store(settings) as store:
         found = store.read(runs.stats)
-        pauses = store.read(runs.pauses)
+        pauses = store.read(organizations.paused)
         budget = {"rate": settings.deel_rate, "in_use": _in_use(settings, store)}
     if as_json:
         paused = [

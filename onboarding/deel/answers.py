@@ -106,7 +106,6 @@ class Identity:
 
     emails: tuple[SecretStr, ...]
     organization_id: str | None
-    profile_type: str | None
     receipt: Receipt
 
 
@@ -173,7 +172,7 @@ def identity_of(reply: Reply, *, of_worker: bool) -> Identity:
     emails = _emails(found.email, found.username)
     if not (emails or (found.organization_id and not of_worker)):
         raise _unreadable(reply)
-    return Identity(emails, found.organization_id, found.profile_type, receipt_of(reply))
+    return Identity(emails, found.organization_id, receipt_of(reply))
 
 
 def first_organization_id_of(reply: Reply) -> str | None:

@@ -16,9 +16,12 @@ def worker_key(organization_id: str, contract_id: str) -> str:
     return str(uuid5(KEYS, json.dumps(["worker", organization_id, contract_id])))
 
 
-def session_key(run_id: str, issue_number: int) -> str:
-    """Of one issue of a token: a try again gets the same token, the next issue a new one."""
-    return str(uuid5(KEYS, json.dumps(["session", run_id, issue_number])))
+def session_key(run_id: str, issue_number: int, profile: str) -> str:
+    """Of one issue of a token: a try again gets the same token, the next issue a new one.
+
+    A run that learnt another profile counts its issues anew: its key must not bring back the first one's token.
+    """
+    return str(uuid5(KEYS, json.dumps(["session", run_id, issue_number, profile])))
 
 
 def field_key(key: str, field: str) -> str:

@@ -188,7 +188,6 @@ class Me(Wire):
     email: Detail[str] = None
     username: Detail[str] = None
     organization_id: Detail[MaybeId] = None
-    profile_type: Detail[str] = None
 
     @model_validator(mode="before")
     @classmethod

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     SLOW = "slow"  # late: the wait comes first, then it is done and answered
     TRUNCATED = "truncated"  # done, the JSON ends half way
     CUT_AFTER = "cut_after"  # done, the connection ends instead of the answer
+    STATUS_AFTER = "status_after"  # done, an error status instead of the answer: no key keeps it
 
 
 RandomKind = Literal["500", "502", "503", "429", "html", "truncated", "cut_before", "cut_after", "slow"]

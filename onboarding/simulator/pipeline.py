@@ -147,6 +147,8 @@ class Pipeline:
     def _perform(self, visit: Visit, *, stopped: bool) -> Answer:
         """The work itself, and what its Idempotency-Key keeps of it: a success only."""
         answer = CUT if stopped else self._work(visit)
+        if visit.fault is not None and visit.fault.kind is Kind.STATUS_AFTER:
+            answer = answers.error(visit, visit.fault.status)
         if visit.holds_key and visit.key is not None:
             succeeded = HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
             first = First(answer, visit.request_id, self.world.clock.now()) if succeeded else None

@@ -191,6 +191,10 @@ class Simulator:
         """Answer with this status and do nothing."""
         self._script(Kind.STATUS, route, times, contract, status=status)
 
+    def fails_after(self, route: str, status: int = 500, times: int = 1, contract: str | None = None) -> None:
+        """Do it, and answer with this status."""
+        self._script(Kind.STATUS_AFTER, route, times, contract, status=status)
+
     def answers_html(self, route: str, times: int = 1, status: int = 502, contract: str | None = None) -> None:
         """Answer with a gateway's page and do nothing."""
         self._script(Kind.HTML, route, times, contract, status=status)

@@ -50,15 +50,15 @@ class Slot:
     latest: float
 
 
-def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float) -> Slot:
-    """Take the slot that comes free first.
+def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float, lead_s: float = 0.0) -> Slot:
+    """Take the slot that comes free first, to begin in `lead_s` at the earliest.
 
     A wait beyond `patience_s` (at most the pace's longest wait) means that nothing was taken. Requests are served
     in the order in which they asked: each waits for the row, and then gets the earliest time that is left.
     """
     free_at, now = _locked(db, fingerprint, pace)
     first = min(range(pace.slots), key=free_at.__getitem__)
-    start = max(now, free_at[first])
+    start = max(now + lead_s, free_at[first])
     if start - now <= patience_s:
         free_at[first] = start + pace.window_s
     # the two clocks are compared here, not at the reading: that one waited for the row, nobody knows how long

@@ -126,7 +126,7 @@ def begin(db: Connection, run_id: str, step: Step, terms: Terms) -> Claim | NoCl
         return refusal
     if found.starts >= terms.crash_limit:
         return _park_crash_loop(db, found)
-    if organizations.take_probe(db, found.organization_id, terms.probe_every_s):
+    if organizations.take_probe(db, found.organization_id, step, terms.probe_every_s):
         row = _take(db, _TAKE_AS_PROBE, run_id, step, terms)
         return _started(db, row, probe=True) if row is not None else NoClaim(Why.HELD, wait_s=1.0)
     return _wait_for_resume(db, found)

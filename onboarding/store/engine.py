@@ -23,9 +23,10 @@ log = structlog.get_logger(__name__)
 
 # Source: PostgreSQL's table of SQLSTATEs. 40: serialization failure, deadlock. 55P03: lock_timeout ran out.
 # 57014: statement_timeout. 08, 57P: the connection or the server went away. 53: disk full, out of memory,
-# too many connections: it can pass, but not within a second.
-AGAIN_AT_ONCE = ("40", "55P03", "08", "57P")
-UNAVAILABLE = ("53", "57014", "58")
+# too many connections: it can pass, but not within a second. 25P03: our own idle_in_transaction_session_timeout, on a
+# process that stood still. 25006: a standby that is not yet the primary.
+AGAIN_AT_ONCE = ("40", "55P03", "08", "57P", "25P03")
+UNAVAILABLE = ("53", "57014", "58", "25006")
 # at READ COMMITTED each statement sees a snapshot of its own anyway: without a transaction, two round trips less
 _READING: dict[str, dict[str, Any]] = {"sqlite": {"read_only": True}, "postgresql": {"isolation_level": "AUTOCOMMIT"}}
 

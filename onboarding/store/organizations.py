@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, func, select, update
+from sqlalchemy import Connection, bindparam, case, delete, exists, func, or_, select, update
 
 from onboarding.runs import PAUSING, Reason, State, Step
 from onboarding.store.sql import from_now
@@ -65,12 +65,22 @@ def paused_reason(db: Connection, organization_id: str, *, lock: bool = False) -
     return db.execute(query.with_for_update(read=True) if lock else query).scalar_one_or_none()
 
 
-def take_probe(db: Connection, organization_id: str, every_s: float) -> bool:
-    """Whether this run is the one that may try although its organisation is paused."""
+def take_probe(db: Connection, organization_id: str, step: Step, every_s: float) -> bool:
+    """Whether a run at this step is the one that may try although its organisation is paused.
+
+    One at another step than the trouble's proves nothing: it leaves the turn to one that waits there, if any does.
+    """
+    waits_there = exists().where(
+        runs.c.organization_id == organization_id,
+        runs.c.step == organizations.c.paused_step,
+        runs.c.state == State.WAITING,
+        runs.c.reason.in_(PAUSING),
+    )
     written = db.execute(
         update(organizations)
         .where(organizations.c.id == organization_id, organizations.c.paused_at.is_not(None))
         .where(organizations.c.probe_at <= from_now())
+        .where(or_(organizations.c.paused_step == step, ~waits_there))
         .values(probe_at=from_now(every_s))
     )
     return written.rowcount == 1
@@ -137,9 +147,11 @@ def known(db: Connection, organization_id: str) -> bool:
 
 
 def paused(db: Connection) -> Sequence[Any]:
-    """The paused organisations: id, paused_reason."""
-    query = select(organizations.c.id, organizations.c.paused_reason).where(organizations.c.paused_at.is_not(None))
-    return db.execute(query).all()
+    """The paused organisations: id, paused_reason, and when the next probe is (None: an engineer ends it)."""
+    of = organizations.c
+    return db.execute(
+        select(of.id, of.paused_reason, of.probe_at).where(of.paused_at.is_not(None)).order_by(of.id)
+    ).all()
 
 
 def home(db: Connection, fingerprint: str | None) -> str | None:

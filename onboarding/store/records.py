@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
@@ -33,10 +34,11 @@ _END = (
 )
 
 
-def record(db: Connection, claim: Claim, change: Change, keyring: Keyring, terms: Terms) -> bool:
+def record(db: Connection, claim: Claim, change: Change, keyring: Keyring, terms: Terms) -> Change | None:
     """Write what an attempt came to: run, attempt, token and organisation together, under the claim's fence.
 
-    False: the fence moved, as a newer claim, a replay or a cancel moves it. You are late: write nothing more.
+    Returns the change, without `pauses` where the organisation was paused already: one pause is one alert.
+    None: the fence moved, as a newer claim, a replay or a cancel moves it. You are late: write nothing more.
     """
     run = claim.run
     changed = {
@@ -53,10 +55,11 @@ def record(db: Connection, claim: Claim, change: Change, keyring: Keyring, terms
     claimed = {"run": run.id, "held": claim.fence}
     written = db.execute(statement, claimed | _waits(change, terms.lease_s) | changed).one_or_none()
     if written is None:
-        return False
+        return None
     _end_attempt(db, claim, change)
+    paused = change.pauses and organizations.pause(db, written.organization_id, change.pauses, run.step)
     _follow_up(db, claim, change, keyring, written.organization_id)
-    return True
+    return change if paused else replace(change, pauses=None)
 
 
 def _waits(change: Change, lease_s: float) -> dict[str, float | None]:
@@ -110,8 +113,6 @@ def _follow_up(db: Connection, claim: Claim, change: Change, keyring: Keyring, o
         tokens.keep(db, keyring, run.hris_profile_id, source.issued)
     if isinstance(source, Back | Park) and source.dead_issue is not None and run.hris_profile_id:
         tokens.bury(db, run.hris_profile_id, source.dead_issue)
-    if change.pauses is not None:
-        organizations.pause(db, organization_id, change.pauses, run.step)
     if change.reason is Reason.CONSENT_MISSING and consents.given(db, run.contract_id):
         consents.nudge(db, run.contract_id)  # it came while the step looked
     asked_deel = source.http_status is not None  # a step that found itself done proves nothing

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, null, or_, select, update
 
 from onboarding.runs import ACTIVE, State, Step
-from onboarding.store import organizations
 from onboarding.store.claims import mark_crashed
 from onboarding.store.sql import clock, from_now
 from onboarding.store.tables import attempts, audit, dead_letters, events, runs
-from onboarding.store.tables import organizations as organizations_table
 
 _TRIED = select(func.count()).where(attempts.c.run_id == runs.c.id).scalar_subquery().label("attempts")
 _FIND = [
@@ -78,7 +76,8 @@ def replay(db: Connection, row: Row[Any], wish: Replay) -> bool:
 
     Nor is one replayed that moved on since `row` was read: a plan is frozen when it is made. The fence moves, so
     that nothing an older attempt still does is written. A completed run is verified
-    again; a cancelled or failed one goes on at the step where it ended. The token is kept unless asked.
+    again; a cancelled or failed one goes on at the step where it ended. The token is kept unless asked. Who names
+    the first step wants the facts from Deel, however fresh those of the webhook are.
     """
     step = wish.step or where_to_go_on(row, reissue=wish.reissue)
     free = or_(runs.c.lease_until.is_(None), runs.c.lease_until <= from_now())
@@ -100,6 +99,7 @@ def replay(db: Connection, row: Row[Any], wish: Replay) -> bool:
             starts=0,
             reissues=0,
             reissue_asked=wish.reissue,
+            facts_at=null() if wish.step is Step.CONTRACT_CREATED else runs.c.facts_at,
             updated_at=from_now(),
         )
     )
@@ -151,17 +151,8 @@ def stats(db: Connection) -> dict[str, Any]:
         "reasons": _counts(db, runs.c.reason, unfinished),
         "events": _counts(db, events.c.disposition),
         "dead_letters": db.execute(select(func.count()).select_from(dead_letters)).scalar_one(),
-        "paused": [tuple(row) for row in organizations.paused(db)],
         "oldest_waiting_at": db.execute(oldest).scalar_one_or_none(),
     }
-
-
-def pauses(db: Connection) -> Sequence[Any]:
-    """The paused organisations: id, paused_reason, and when the next probe is (None: an engineer ends it)."""
-    of = organizations_table.c
-    return db.execute(
-        select(of.id, of.paused_reason, of.probe_at).where(of.paused_at.is_not(None)).order_by(of.id)
-    ).all()
 
 
 def _counts(db: Connection, column: Any, condition: Any = None) -> dict[str, int]:

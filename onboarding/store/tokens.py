@@ -62,10 +62,14 @@ class Kept:
 
 @dataclass(frozen=True)
 class Intended:
-    """The issue that is to be asked of Deel, committed before it is; `by` is the run in its Idempotency-Key."""
+    """The issue that is to be asked of Deel, committed before it is; `by` is the run in its Idempotency-Key.
+
+    `wished`: an engineer asked for a new token, whatever becomes of the one that lives.
+    """
 
     issue_number: int
     by: str
+    wished: bool
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,12 @@ def intend(db: Connection, run_id: str, fence: int, organization_id: str, profil
     row = db.execute(_INTENDED, {"profile": profile}).one()
     if row.stored_issue != row.issue_number:  # never answered
         db.execute(_SPEND_WISH, mine)
-        return Intended(row.issue_number, row.intended_by)
+        return Intended(row.issue_number, row.intended_by, wish.reissue_asked)
     if row.lives and not wish.reissue_asked:
         return Kept(row.issue_number, row.expires_at)
     db.execute(_INTEND, {"profile": profile, "issue_number": row.issue_number + 1, "intended_by": run_id})
     db.execute(_SPEND_WISH, mine)
-    return Intended(row.issue_number + 1, run_id)
+    return Intended(row.issue_number + 1, run_id, wish.reissue_asked)
 
 
 def keep(db: Connection, keyring: Keyring, profile: str, issued: IssuedToken) -> bool:

@@ -155,6 +155,21 @@ def test_a_process_that_stood_still_while_the_database_answered_has_lost_its_slo
     assert budget.in_use() == 2
 
 
+def test_a_store_that_is_slow_to_commit_gets_its_calls_all_the_same(store: Store, monkeypatch):
+    """Each slot that began before its commit was over would be lost, and the next one, and no call ever sent."""
+    write = Store.write
+
+    def slowly(self: Store, work: Any) -> Any:
+        result = write(self, work)
+        time.sleep(3 * LATE_S)
+        return result
+
+    monkeypatch.setattr(Store, "write", slowly)
+    budget = Budget(store, TOKEN, rate=5)
+    for _ in range(3):
+        assert budget.take() > time.monotonic()
+
+
 def test_a_budget_is_named_without_telling_the_token():
     """Two organisations that share a token share a budget; the store never sees the token."""
     assert fingerprint_of(TOKEN) == fingerprint_of(SecretStr("org-token")) != fingerprint_of(SecretStr("other"))

@@ -148,14 +148,14 @@ def test_an_id_that_could_lead_elsewhere_is_never_sent(wire, call, identifier):
 def test_the_keys_are_the_same_for_ever():
     """A key that changed between two releases would make a second worker or a second token."""
     assert worker_key("org-1", "mp4y66j") == "ed2af99e-49a6-537a-b7d9-a528c26a61ff"
-    assert session_key("run-1", 1) == "9a0d7b88-3207-5561-bdbd-9f8e7160e86d"
+    assert session_key("run-1", 1, "p-1") == "b16bfd70-77e3-54ea-bb32-2505ad0a1f05"
 
 
 @given(st.lists(st.tuples(st.text(), st.text(), st.integers()), unique=True, min_size=2, max_size=8))
 def test_different_things_have_different_keys(things):
-    """No organisation and contract, and no run and issue, share a key; 64 characters are Deel's most."""
-    keys = {worker_key(one, two) for one, two, _ in things} | {session_key(one, n) for one, _, n in things}
-    expected = len({(one, two) for one, two, _ in things}) + len({(one, n) for one, _, n in things})
+    """No organisation and contract, and no run, issue and profile, share a key; 64 characters are Deel's most."""
+    keys = {worker_key(one, two) for one, two, _ in things} | {session_key(one, n, two) for one, two, n in things}
+    expected = len({(one, two) for one, two, _ in things}) + len(things)
 
     assert len(keys) == expected
     assert all(len(key) <= 64 for key in keys)
@@ -318,7 +318,7 @@ def test_a_worker_is_onboarded(simulated):
 
     assert deel.contract("c-1").facts() == Facts("eor", (SecretStr("ada@example.com"),), None)
     profile = deel.create_worker("c-1", idempotency_key=worker_key("o", "c-1")).hris_profile_id
-    session = deel.create_session(profile, idempotency_key=session_key("r", 1))
+    session = deel.create_session(profile, idempotency_key=session_key("r", 1, profile))
     me = deel.me(session.token)
     assert isinstance(me, Identity)
     assert SecretStr("ada@example.com") in me.emails
@@ -336,9 +336,9 @@ def test_a_lost_answer_is_asked_for_again_under_its_key(simulated):
     (profile,) = simulator.profiles_of("c-1")
     simulator.cuts_connection(after="POST /workers/session")
     with pytest.raises(TryLater):
-        deel.create_session(profile, idempotency_key=session_key("r", 1))
+        deel.create_session(profile, idempotency_key=session_key("r", 1, profile))
 
-    session = deel.create_session(profile, idempotency_key=session_key("r", 1))
+    session = deel.create_session(profile, idempotency_key=session_key("r", 1, profile))
 
     assert session.replayed
     assert session.token.get_secret_value() == simulator.live_token("c-1")

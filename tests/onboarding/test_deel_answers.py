@@ -254,7 +254,7 @@ def test_an_identity_is_read_flat_or_wrapped(wire, wrapped):
 
     assert isinstance(identity, Identity)
     assert identity.emails == (SecretStr("ada@example.com"),)
-    assert (identity.organization_id, identity.profile_type) == ("42", "new_type")
+    assert identity.organization_id == "42"
 
 
 def test_an_identity_without_an_address_proves_nothing(wire):

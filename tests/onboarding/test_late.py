@@ -19,7 +19,6 @@ from onboarding.runs import STEPS, Backoff, Done, IssuedToken, Reason, State, St
 from onboarding.store import claims, organizations, records, runs, tokens
 from onboarding.store import upkeep as statements
 from onboarding.store.engine import Store
-from onboarding.store.events import HOME
 from onboarding.store.sql import from_now
 from onboarding.store.tables import runs as table
 from onboarding.store.tables import worker_tokens
@@ -51,12 +50,6 @@ def die() -> None:
     raise Death
 
 
-def plain(onboard: Driver, contract: str, **fields: str) -> None:
-    """An unsigned event, whose facts have to be fetched."""
-    body = json.dumps({"type": "contract.created", "contract_id": contract, **fields}).encode()
-    onboard.intake.accept(Message(body, {}, "contract.created"))
-
-
 def same_worker(onboard: Driver, *contracts: str) -> None:
     """Contracts of one worker, past the second step."""
     for contract in contracts:
@@ -66,22 +59,7 @@ def same_worker(onboard: Driver, *contracts: str) -> None:
     onboard.store.write(lambda db: db.execute(update(table).values(hris_profile_id=profile)))
 
 
-def probe_is_due(onboard: Driver) -> None:
-    onboard.store.write(lambda db: db.execute(update(organizations.organizations).values(probe_at=from_now(-1))))
-
-
 # tokens
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 500])
-def test_a_strangers_token_leaves_the_vault_whatever_deel_says_to_its_revocation(onboard: Driver, status: int):
-    """The verdict stands: parked as identity_mismatch, and nobody is handed that token."""
-    onboard.hire()
-    onboard.deel.impersonates("c-1", email="eve@example.com")
-    onboard.deel.fails(DELETE, status=status, times=99)
-    assert onboard.carry() == State.FAILED
-    assert onboard.run().reason == Reason.IDENTITY_MISMATCH
-    assert onboard.vault_token() is None
 
 
 def test_two_names_of_one_organisation_are_one_worker(onboard: Driver):
@@ -90,7 +68,7 @@ def test_two_names_of_one_organisation_are_one_worker(onboard: Driver):
     onboard.carry("c-1")
     first = onboard.deel.live_token("c-1")
     onboard.deel.has_contract("c-2", email="c-1@example.com")
-    plain(onboard, "c-2", organization_id="acme")
+    onboard.plain("c-2", organization_id="acme")
     onboard.deliver("c-2", Step.CONTRACT_CREATED)
     profile = onboard.run("c-1").hris_profile_id
     onboard.store.write(lambda db: db.execute(update(table).values(hris_profile_id=profile)))
@@ -274,36 +252,18 @@ def test_two_rounds_at_once_tell_a_failure_once(onboard: Driver):
 def test_a_pause_falls_on_the_organisation_that_was_learnt_in_the_same_step(onboard: Driver):
     """Not on the word that stood for it until then."""
     onboard.deel.has_contract("c-1")
-    plain(onboard, "c-1")
+    onboard.plain("c-1")
     onboard.deel.fails("GET /contracts/{contract_id}", status=401)
     onboard.carry("c-1")
     paused = onboard.store.read(organizations.paused)
     assert [row.id for row in paused] == [onboard.run("c-1").organization_id] == [onboard.deel.organization_id]
 
 
-def test_the_pause_of_a_nameless_organisation_goes_with_its_runs(onboard: Driver):
-    """Its token was refused before its id was learnt: once a probe gets through, all of its runs go on."""
-    for contract in ("c-1", "c-2"):
-        onboard.deel.has_contract(contract)
-        plain(onboard, contract)
-    onboard.deel.revoke_token(onboard.deel.org_token)
-    for contract in ("c-1", "c-2"):
-        onboard.carry(contract)
-    assert [row.id for row in onboard.store.read(organizations.paused)] == [HOME]
-    onboard.deel.restore_token(onboard.deel.org_token)
-    probe_is_due(onboard)
-    assert onboard.carry("c-1") == State.COMPLETED
-    row = onboard.run("c-2")
-    assert row.organization_id == onboard.deel.organization_id
-    assert row.nudge_at <= row.now
-    assert onboard.store.read(organizations.paused) == []
-
-
 def test_events_without_organisation_belong_to_the_token_of_today(onboard: Driver):
     """What another token's organisation was once called says nothing."""
     onboard.store.write(lambda db: organizations.learn(db, "another", organization_id="of-the-other-token"))
     onboard.deel.has_contract("c-1")
-    plain(onboard, "c-1")
+    onboard.plain("c-1")
     onboard.carry("c-1")
     assert onboard.run("c-1").organization_id == onboard.deel.organization_id
 

@@ -101,7 +101,7 @@ def assert_clean(text: str | bytes, *more: str) -> None:
 def test_every_library_comes_out_the_same_way(lines):
     """Our lines and a library's have the same fields, and the context that was bound."""
     structlog.contextvars.bind_contextvars(run_id="0123456789abcdef", step=Step.ISSUE_TOKEN)
-    observe.get_logger("onboarding.steps").info("step_done", took_ms=412)
+    structlog.get_logger("onboarding.steps").info("step_done", took_ms=412)
     logging.getLogger("celery.worker").warning("lost %s of %d", "connection", 3)
 
     ours, theirs = lines()
@@ -118,7 +118,7 @@ def test_no_line_leaks(log_format):
     stream = io.StringIO()
     observe.configure(log_format, level="DEBUG", stream=stream)
     structlog.contextvars.bind_contextvars(who=ADDRESS)
-    ours, theirs = observe.get_logger("onboarding"), logging.getLogger("kombu")
+    ours, theirs = structlog.get_logger("onboarding"), logging.getLogger("kombu")
     defect = a_defect()
 
     ours.info(f"about {ADDRESS}", nested=[{"a": {"b": (TOKEN, ADDRESS)}}], worker_token=FIELD)
@@ -136,7 +136,7 @@ def test_no_line_leaks(log_format):
 
 def test_a_traceback_shows_no_variables(lines):
     """Frames, lines and texts, masked; never what a variable held."""
-    observe.get_logger("onboarding").exception("failed", exc_info=a_defect())
+    structlog.get_logger("onboarding").exception("failed", exc_info=a_defect())
 
     (line,) = lines()
 
@@ -151,9 +151,9 @@ def test_no_text_forges_a_line():
     stream = io.StringIO()
     observe.configure("console", stream=stream)
 
-    observe.get_logger("onboarding").info(f"event {forged}", field=forged)
+    structlog.get_logger("onboarding").info(f"event {forged}", field=forged)
     logging.getLogger("kombu").warning("lost %s", forged)
-    observe.get_logger("onboarding").error("failed", exc_info=ValueError(forged))
+    structlog.get_logger("onboarding").error("failed", exc_info=ValueError(forged))
 
     written = stream.getvalue()
     starts = [line for line in written.splitlines() if not line.startswith("  ")]
@@ -173,7 +173,7 @@ def test_urls_of_requests_stay_out(lines):
 
 def test_levels_hold_for_all(lines):
     """Below INFO nothing is written, by whomever."""
-    observe.get_logger("onboarding").debug("detail")
+    structlog.get_logger("onboarding").debug("detail")
     logging.getLogger("kombu").debug("detail")
 
     assert lines() == []
@@ -186,7 +186,7 @@ def test_configured_twice_writes_once():
     observe.configure("json", stream=first)
     observe.configure("json", stream=second)
 
-    observe.get_logger("onboarding").info("once")
+    structlog.get_logger("onboarding").info("once")
 
     assert (first.getvalue(), second.getvalue().count("once")) == ("", 1)
     assert other in logging.getLogger().handlers
@@ -208,7 +208,7 @@ def test_a_line_that_cannot_be_masked_is_not_written(lines, monkeypatch):
     """Something failed, and that much is said."""
     monkeypatch.setattr(observe, "mask", lambda _: "[masked]")
 
-    observe.get_logger("onboarding").info(TOKEN)
+    structlog.get_logger("onboarding").info(TOKEN)
 
     assert [line["event"] for line in lines()] == ["log_line_masked"]
 
@@ -265,7 +265,7 @@ def test_colour_is_for_terminals(monkeypatch):
     outputs = []
     for stream in (io.StringIO(), Terminal(), Terminal()):
         observe.configure("console", stream=stream)
-        observe.get_logger("onboarding").info("hello")
+        structlog.get_logger("onboarding").info("hello")
         outputs.append("\x1b[" in stream.getvalue())
         if len(outputs) == 2:
             monkeypatch.setenv("NO_COLOR", "1")
@@ -278,8 +278,8 @@ def test_no_byte_of_a_report_leaks(sentry):
     observe.configure("json", stream=io.StringIO())
     log = logging.getLogger("kombu")
     structlog.contextvars.bind_contextvars(run_id="0123456789abcdef", contract_id=ADDRESS)
-    observe.get_logger("onboarding").warning(f"about {ADDRESS}", nested={"deep": [TOKEN]}, token=FIELD)
-    observe.get_logger("onboarding").error("failed", exc_info=a_defect())
+    structlog.get_logger("onboarding").warning(f"about {ADDRESS}", nested={"deep": [TOKEN]}, token=FIELD)
+    structlog.get_logger("onboarding").error("failed", exc_info=a_defect())
     log.error("for %s and %r", TOKEN, {"x": [ADDRESS]}, extra={"worker_token": FIELD, "to": ADDRESS})
     sentry_sdk.add_breadcrumb(message=ADDRESS, category=TOKEN, data={"nested": [{"password": FIELD}]})
     sentry_sdk.set_tag("who", ADDRESS)
@@ -381,7 +381,7 @@ def test_a_defect_is_placed_where_our_code_last_had_a_hand_in_it():
 def test_log_lines_are_breadcrumbs_not_reports(sentry):
     """A retry, or a library's ERROR, is told with the next report, as event and fields."""
     observe.configure("json", stream=io.StringIO())
-    observe.get_logger("onboarding.perform").error("step_retry", reason="rate_limited", wait_s=3)
+    structlog.get_logger("onboarding.perform").error("step_retry", reason="rate_limited", wait_s=3)
     logging.getLogger("kombu").error("lost %s", "connection")
     assert sentry.events() == []
 

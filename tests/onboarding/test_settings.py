@@ -42,9 +42,12 @@ BAD = {
     "DEEL_RATE": ["0", "-1", CANARY, "inf", "nan"],
     "DEEL_SESSION_FIELD": [CANARY],
     "VAULT_KEYS": [CANARY, KEY[:-4], f"a:{KEY},a:{KEY}", ",", f"od d:{KEY}"],
-    "NOTIFY_URLS": [f"https://fine.example.com,mailto:{CANARY}"],
-    "NOTIFY_SECRET": [CANARY, SIGNING.removeprefix("whsec_"), "whsec_c2hvcnQ=", f"whsec_{CANARY}!"],
     "NOTIFY_ALLOW_PRIVATE": [CANARY],
+    "NOTIFY_URLS": [
+        f"https://fine.example.com,mailto:{CANARY}",
+        f"https://u:{CANARY}@fine.example.com/",
+    ],
+    "NOTIFY_SECRET": [CANARY, SIGNING.removeprefix("whsec_"), "whsec_c2hvcnQ=", f"whsec_{CANARY}!"],
     "WEBHOOK_SECRETS": [CANARY, f"={CANARY}", "label=", f"a={CANARY},a={CANARY}"],
     "CONSENT": [CANARY],
     "SENTRY_DSN": [CANARY, "https://sentry.example.com/1"],
@@ -106,6 +109,15 @@ def test_every_variable_arrives_from_a_file_too(name, tmp_path):
     found = load(rest | environ(**{f"{name}_FILE": str(file)}))
 
     assert found == load(environ(**GOOD))
+
+
+def test_a_target_without_tls_is_refused_unless_private_ones_are_allowed():
+    """Each send would be, and each run parked for it."""
+    targets = {"NOTIFY_URLS": f"http://fine.example.com/{CANARY}", "NOTIFY_SECRET": SIGNING}
+    (line,) = faults_of(environ(**targets))
+    assert line.startswith("ONBOARDING_NOTIFY_URLS: ")
+    assert CANARY not in line
+    assert load(environ(**targets, NOTIFY_ALLOW_PRIVATE="on")).notify_urls
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from onboarding.simulator import Simulator, Sink
 from onboarding.store import runs, tokens, upkeep
 from onboarding.store.engine import Store
 from onboarding.store.sql import from_now
+from onboarding.store.tables import organizations
 from onboarding.store.tables import runs as runs_table
 from onboarding.world import World, build
 
@@ -53,6 +55,14 @@ class Driver:
         headers = dict(webhook.headers) if signed else {}
         self.intake.accept(Message(webhook.body, headers, "contract.created"))
         return self.run(contract).id
+
+    def plain(self, contract: str, **fields: str) -> None:
+        """An unsigned event, whose facts have to be fetched."""
+        body = json.dumps({"type": "contract.created", "contract_id": contract, **fields}).encode()
+        self.intake.accept(Message(body, {}, "contract.created"))
+
+    def probe_is_due(self) -> None:
+        self.store.write(lambda db: db.execute(update(organizations).values(probe_at=from_now(-1))))
 
     def deliver(self, contract: str, step: Step) -> Order:
         """One message."""

@@ -161,7 +161,11 @@ def test_a_log_line_is_one_line(log_format: Any, hostile: str):
 @given(TEXT, TEXT, st.integers(min_value=1, max_value=99))
 def test_no_id_reaches_a_header(organization: str, contract: str, number: int):
     """An Idempotency-Key is a digest, whatever it was made of, and two of a kind never meet."""
-    keys = {worker_key(organization, contract), session_key(contract, number), session_key(contract, number + 1)}
+    keys = {
+        worker_key(organization, contract),
+        session_key(contract, number, contract),
+        session_key(contract, number + 1, contract),
+    }
 
     assert len(keys) == 3
     assert all(re.fullmatch(r"[0-9a-f-]{36}", key) for key in keys)

@@ -62,9 +62,11 @@ def nudged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return contracts
 
 
-@pytest.mark.parametrize("failure", [StoreUnavailable("x"), VaultError("x")])
-def test_what_cannot_be_stored_goes_back_and_is_taken_later(store: Store, nudged, monkeypatch, failure: Exception):
-    """Said once, with growing pauses: a failure that stays is no loop."""
+@pytest.mark.parametrize(
+    ("failure", "word"), [(StoreUnavailable("x"), "store_unavailable"), (VaultError("x"), "vault_locked")]
+)
+def test_what_cannot_be_stored_goes_back_and_is_taken_later(store: Store, nudged, monkeypatch, failure, word: str):
+    """Said once and by its name, with growing pauses: a failure that stays is no loop."""
     monkeypatch.setattr(intake, "FIRST_PAUSE_S", 0.1)
     flaky = Flaky(store, *[failure] * 3)
     began = time.monotonic()
@@ -74,7 +76,7 @@ def test_what_cannot_be_stored_goes_back_and_is_taken_later(store: Store, nudged
     assert flaky.seen == 6
     assert sorted(nudged) == ["c-0", "c-1", "c-2"]
     assert len(store.read(runs.listing)) == 3
-    assert [line["event"] for line in said].count("store_unavailable") == 1
+    assert [line["event"] for line in said].count(word) == 1
     assert [line["event"] for line in said].count("back_again") == 1
 
 

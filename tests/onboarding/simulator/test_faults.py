@@ -197,6 +197,7 @@ def test_every_kind_can_be_scripted():
     """Each kind of fault has a word of the simulator's that brings it about."""
     with Simulator(rate=None) as deel:
         deel.fails(CREATE)
+        deel.fails_after(CREATE)
         deel.answers_html(CREATE)
         deel.cuts_connection(before=CREATE)
         deel.cuts_connection(after=CREATE)

@@ -90,6 +90,34 @@ def test_a_busy_sqlite_is_waited_for(sqlite_url: str):
     store.close()
 
 
+def test_a_process_that_stood_still_in_a_transaction_does_it_again(postgres_url: str):
+    """PostgreSQL ended its session meanwhile: no defect, for which the intake would bury a good event."""
+    store, slow = Store(postgres_url), [True]
+
+    def work(db):
+        db.execute(text("SET LOCAL idle_in_transaction_session_timeout = 50"))
+        if slow:
+            slow.clear()
+            time.sleep(0.3)
+        return db.execute(text("SELECT 7")).scalar_one()
+
+    assert store.write(work) == 7
+    store.close()
+
+
+def test_a_standby_is_unavailability_and_not_a_defect(postgres_url: str):
+    """After a failover, until it is the primary."""
+    store = Store(postgres_url, patience_s=0.3)
+
+    def work(db):
+        db.execute(text("SET TRANSACTION READ ONLY"))
+        db.execute(insert(turns).values(work="w", last_at=from_now()))
+
+    with pytest.raises(StoreUnavailable):
+        store.write(work)
+    store.close()
+
+
 def test_a_full_disk_is_unavailability_and_not_a_defect(sqlite_url: str):
     """Nothing was written; it can be tried later."""
     store = Store(sqlite_url, patience_s=0.3)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from onboarding.runs import Backoff, Done, Park, Reason, State, Step, settle
-from onboarding.store import consents, organizations
+from onboarding.store import consents
 from onboarding.store import runs as run_statements
 from onboarding.store.engine import Store
 from onboarding.store.records import record
@@ -93,14 +93,12 @@ def test_runs_are_found_by_both_names_and_listed_newest_first(store: Store):
 
 
 def test_stats_count(store: Store):
-    """By state, by reason, by disposition, and who is paused."""
+    """By state, by reason, by disposition."""
     add_run(store, "run-1", state="failed", reason="not_eor")
     add_run(store, "run-2", state="completed")
-    store.write(lambda db: organizations.pause(db, "org-9", Reason.PAUSED, None, probe=False))
     stats = store.read(run_statements.stats)
     assert stats["runs"] == {"failed": 1, "completed": 1}
     assert stats["reasons"] == {"not_eor": 1}
-    assert stats["paused"] == [("org-9", "paused")]
     assert stats["oldest_waiting_at"] is None
 
 

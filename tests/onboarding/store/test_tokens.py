@@ -45,7 +45,7 @@ def _a_run(store: Store) -> None:
 
 def test_an_unanswered_issue_is_asked_for_again_under_its_number(store: Store):
     """After a timeout the same number, hence the same Idempotency-Key, hence the same token."""
-    assert [intend(store) for _ in range(3)] == [Intended(1, "run-1")] * 3
+    assert [intend(store) for _ in range(3)] == [Intended(1, "run-1", wished=False)] * 3
 
 
 def test_a_live_token_is_kept(store: Store):
@@ -59,7 +59,7 @@ def test_a_token_with_little_life_left_is_replaced(store: Store):
     """Half an hour is no use to an app: the next number."""
     intend(store)
     keep(store, 1, life=timedelta(minutes=30))
-    assert intend(store) == Intended(2, "run-1")
+    assert intend(store) == Intended(2, "run-1", wished=False)
 
 
 def test_a_dead_token_is_replaced_and_a_later_one_is_not_buried(store: Store):
@@ -68,7 +68,7 @@ def test_a_dead_token_is_replaced_and_a_later_one_is_not_buried(store: Store):
     keep(store, 1)
     store.write(lambda db: tokens.bury(db, "p-1", 1))
     assert live(store) is None
-    assert intend(store) == Intended(2, "run-1")
+    assert intend(store) == Intended(2, "run-1", wished=False)
     keep(store, 2)
     store.write(lambda db: tokens.bury(db, "p-1", 1))
     assert live(store).token.get_secret_value() == "t-2"
@@ -79,7 +79,7 @@ def test_a_wish_for_a_new_token_is_spent_once(store: Store):
     intend(store)
     keep(store, 1)
     ask_reissue(store)
-    assert [intend(store), intend(store)] == [Intended(2, "run-1")] * 2
+    assert [intend(store), intend(store)] == [Intended(2, "run-1", wished=wish) for wish in (True, False)]
     keep(store, 2)
     assert isinstance(intend(store), Kept)
 
@@ -87,8 +87,8 @@ def test_a_wish_for_a_new_token_is_spent_once(store: Store):
 def test_two_runs_of_one_worker_share_its_token(store: Store):
     """A worker with two contracts has one token: the second run keeps it, and joins an unanswered issue."""
     add_run(store, "run-2")
-    assert intend(store, "run-1") == Intended(1, "run-1")
-    assert intend(store, "run-2") == Intended(1, "run-1")
+    assert intend(store, "run-1") == Intended(1, "run-1", wished=False)
+    assert intend(store, "run-2") == Intended(1, "run-1", wished=False)
     keep(store, 1)
     assert isinstance(intend(store, "run-2"), Kept)
 
