@@ -90,7 +90,6 @@ class Session:
     expires_at: datetime
     ours: bool
     dies_at: datetime | None = None  # superseded or deleted
-    deleted: bool = False
 
     def lives(self, now: datetime) -> bool:
         return now < self.expires_at and (self.dies_at is None or now < self.dies_at)
@@ -173,11 +172,11 @@ class World:
         self.sessions_of(profile).append(session)
         return session
 
-    def end_sessions(self, profile: Profile, at: datetime, *, deleted: bool = False) -> bool:
+    def end_sessions(self, profile: Profile, at: datetime) -> bool:
         """Let the live tokens die then, if not before. False: there was none."""
         live = self.live_sessions(profile)
         for session in live:
-            session.dies_at, session.deleted = min(session.dies_at or at, at), deleted
+            session.dies_at = min(session.dies_at or at, at)
         return bool(live)
 
     def _visible(self, contract: Contract) -> bool:

@@ -55,7 +55,7 @@ def delete_session(world: World, policy: Policy, visit: Visit) -> Answer:
     profile = world.profile(visit.organization.id, named)
     if profile is None:
         raise Refused(404, "Worker not found")
-    ended = world.end_sessions(profile, world.clock.now(), deleted=True)
+    ended = world.end_sessions(profile, world.clock.now())
     if not ended and policy.delete_repeat_status == 404:  # noqa: PLR2004 - HTTP's own number
         raise Refused(404, "The worker has no active access token")
     return Answer(204)

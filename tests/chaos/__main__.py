@@ -39,7 +39,7 @@ def main() -> None:
     )
     words.add_argument("--keep", type=Path, help="a folder for the logs; else they go")
     words.add_argument("--list", action="store_true", help="the scenarios' names, and no more")
-    said = words.parse_args()
+    said = words.parse_args(namespace=argparse.Namespace(not_played=[]))
     console = Console(soft_wrap=True, highlight=False)
     if said.list:
         console.print("\n".join([each.name for each in SCENARIOS] + [STORM]), markup=False)
@@ -59,8 +59,10 @@ def main() -> None:
                 console.print(f"    {finding}", markup=False)
     console.print()
     console.print(table(outcomes))
-    calm = bool(outcomes) and all(outcome.is_calm for outcome in outcomes)
-    console.print(f"Seed {said.seed}: {'every promise was kept' if calm else 'promises were broken'}.")
+    calm = bool(outcomes) and not said.not_played and all(outcome.is_calm for outcome in outcomes)
+    for name in said.not_played:
+        console.print(f"not played: {name}", markup=False)
+    console.print(f"Seed {said.seed}: {'every promise was kept' if calm else 'not every promise was seen kept'}.")
     if said.only is None:
         write(outcomes, "short" if said.short else "full")
     sys.exit(0 if calm else 1)
@@ -75,6 +77,7 @@ def outcomes_of(said: argparse.Namespace, ours: Servers, logs: Path, say: Say) -
                 yield enact(each, ours, logs / str(number), said.seed, say)
             except Missing as away:
                 say(f"not played: {away}")
+                said.not_played.append(each.name)
     if wanted(said, STORM):
         say(STORM)
         yield weather(ours, logs / STORM, said.seed, SHORT if said.short else FULL, say)

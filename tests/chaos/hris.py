@@ -28,10 +28,10 @@ class Hris(threading.Thread):
         good = [self._event(contract) for contract in contracts]
         doubles = [event for event in good if dice.random() < DOUBLED]
         garbage = [(_garbage(dice), {}) for event in good if dice.random() < GARBAGE]
-        self._messages = [*good, *doubles, *garbage]
-        dice.shuffle(self._messages)
+        self.messages = [*good, *doubles, *garbage]
+        dice.shuffle(self.messages)
         self.confirmed = 0
-        self.total = len(self._messages)
+        self.total = len(self.messages)
 
     def run(self) -> None:
         while self.confirmed < self.total:
@@ -43,7 +43,7 @@ class Hris(threading.Thread):
         topology.declare_all(connection.default_channel)
         producer: Producer = connection.Producer()
         while self.confirmed < self.total:
-            body, headers = self._messages[self.confirmed]
+            body, headers = self.messages[self.confirmed]
             producer.publish(
                 body,
                 exchange=topology.HRIS_EVENTS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.auditor import Expected
+from tests.chaos.auditor import Expected, keys_of
 from tests.chaos.ending import Outcome, Say, end, states
 from tests.chaos.havoc import Havoc
 from tests.chaos.hris import Hris
@@ -59,7 +59,7 @@ def weather(servers: Servers, logs: Path, seed: int, scale: Scale, say: Say) -> 
         break_things(made, havoc, scale, hris, say)
         calm(made)
         outcome.blows = dict(havoc.counts)
-        expected = Expected(contracts, hris.confirmed)
+        expected = Expected(contracts, keys_of(made.system.deel, hris.messages[: hris.confirmed]))
         end(made, outcome, expected, scale.patience_s - (time.monotonic() - began), say)
     outcome.took_s = time.monotonic() - began
     return outcome

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, update
 
+from onboarding.events import Message
 from onboarding.runs import Step
 from onboarding.store.sql import from_now
 from onboarding.store.tables import attempts, events, runs, worker_tokens
@@ -38,13 +39,18 @@ def promises_broken(onboard: Driver, expected: Expected) -> set[str]:
     return {finding.promise for finding in audit(system, expected).findings}
 
 
+def told(onboard: Driver, *garbage: bytes) -> frozenset[str]:
+    """What the HRIS sent."""
+    return auditor.keys_of(onboard.deel, [*onboard.sent, *((body, {}) for body in garbage)])
+
+
 def change(onboard: Driver, statement: Any) -> None:
     onboard.store.write(lambda db: db.execute(statement))
 
 
 def test_nothing_is_found_where_nothing_is_broken(onboard: Driver):
     """Two runs, completed, told, their tokens alive."""
-    assert promises_broken(onboard, Expected(CONTRACTS, messages=2)) == set()
+    assert promises_broken(onboard, Expected(CONTRACTS, messages=told(onboard))) == set()
 
 
 def another_profile(onboard: Driver) -> None:
@@ -85,7 +91,20 @@ def a_loose_attempt(onboard: Driver) -> None:
 def test_each_broken_promise_is_found(onboard: Driver, sabotage: Callable[[Driver], object], promise: str):
     """By its name."""
     sabotage(onboard)
-    assert promise in promises_broken(onboard, Expected(CONTRACTS, messages=2))
+    assert promise in promises_broken(onboard, Expected(CONTRACTS, messages=told(onboard)))
+
+
+def test_garbage_that_left_no_trace_is_lost(onboard: Driver):
+    """One that is kept has two rows, its event's and the dead letter's: they do not make up for another."""
+    onboard.intake.accept(Message(b"{", {}, "contract.created"))
+    assert promises_broken(onboard, Expected(CONTRACTS, messages=told(onboard, b"{"))) == set()
+    assert promises_broken(onboard, Expected(CONTRACTS, messages=told(onboard, b"{", b"}"))) == {auditor.LOST}
+
+
+def test_a_token_that_was_ended_and_issued_anew_was_killed(onboard: Driver):
+    """As where Deel refuses a second session."""
+    another_token_of_ours(onboard)
+    assert auditor.KILLED_TOKEN in promises_broken(onboard, Expected(CONTRACTS))
 
 
 def test_a_contract_without_a_run_is_lost(onboard: Driver):

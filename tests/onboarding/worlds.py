@@ -37,6 +37,7 @@ class Driver:
 
     def __init__(self, world: World, deel: Simulator, sink: Sink, published: list[notify.Notification]) -> None:
         self.world, self.deel, self.sink, self.published = world, deel, sink, published
+        self.sent: list[tuple[bytes, dict[str, str]]] = []
         self.intake = Intake(
             world.store,
             world.keyring,
@@ -53,6 +54,7 @@ class Driver:
         self.deel.has_contract(contract, **{"email": f"{contract}@example.com", **facts})
         webhook = self.deel.webhook("contract.created", contract)
         headers = dict(webhook.headers) if signed else {}
+        self.sent.append((webhook.body, headers))
         self.intake.accept(Message(webhook.body, headers, "contract.created"))
         return self.run(contract).id
 
