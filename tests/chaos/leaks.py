@@ -9,7 +9,8 @@ from tests.chaos.plant import Plant
 from tests.integration.canaries import Canary, found
 
 ADDRESS = b"canary-c-"
-SAMPLE = 60  # worker tokens searched for in every form; all others share their first characters' shape with them
+SAMPLE = 60  # worker tokens searched for in every form
+HEAD = 20  # characters with which all worker tokens begin: searched for, too, so that one outside the sample shows
 
 
 def leaks(made: Plant) -> list[str]:
@@ -29,6 +30,8 @@ def _secrets(made: Plant) -> Iterator[Canary]:
     sessions = [session.token for contract in sorted(deel.contracts) for session in deel.sessions_of(contract)]
     for token in sessions[:: max(1, len(sessions) // SAMPLE)]:
         yield Canary("a worker token", token[-43:].encode())  # the part that is different in each
+    if sessions:
+        yield Canary("the head of a worker token", sessions[0][:HEAD].encode())
     yield Canary.of("the organisation's token", deel.org_token)
     yield Canary.of("the vault's key", environment["ONBOARDING_VAULT_KEYS"].partition(":")[2])
     yield Canary.of("the notifications' key", made.system.secret)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from onboarding.events import Message
 from onboarding.runs import Step
 from onboarding.store.sql import from_now
 from onboarding.store.tables import attempts, events, runs, worker_tokens
-from tests.chaos import auditor
+from tests.chaos import auditor, leaks
 from tests.chaos.auditor import Expected, audit
 from tests.onboarding.worlds import Driver, driver
 
@@ -117,3 +118,39 @@ def test_a_call_beyond_the_budget_is_found(onboard: Driver):
     call = onboard.deel.ledger.calls()[0]
     onboard.deel.ledger.record(replace(call, refused=True))
     assert auditor.BUDGET in promises_broken(onboard, Expected(CONTRACTS))
+
+
+@pytest.mark.parametrize("place", ["worker.log", "the store's dump", "the broker's folder"])
+@pytest.mark.parametrize("kind", ["of the sample", "beyond the sample", "address"])
+def test_a_leak_is_found_wherever_it_lies(onboard: Driver, tmp_path: Path, kind: str, place: str):
+    """A token in a log, in a plain column, in a message on disk; an address may lie with the broker alone."""
+    for number in range(2 * leaks.SAMPLE):
+        onboard.deel.supersede(f"c-{1 + number % 2}")
+    tokens = [session.token for contract in CONTRACTS for session in onboard.deel.sessions_of(contract)]
+    planted = {"of the sample": tokens[0], "beyond the sample": tokens[1], "address": "canary-c-1@people.example"}
+    folder, data = tmp_path / "logs", tmp_path / "broker"
+    for each in (folder, data):
+        each.mkdir()
+    dumps = []
+    for name in ("worker.log", "the store's dump", "the broker's folder"):
+        text = (f'{{"event": "x {planted[kind]}"}}' if name == place else '{"event": "x"}').encode()
+        if name == "worker.log":
+            (folder / name).write_bytes(text)
+        elif name == "the store's dump":
+            dumps.append(text)
+        else:
+            (data / "segment").write_bytes(text)
+    made: Any = SimpleNamespace(
+        system=SimpleNamespace(
+            folder=folder,
+            deel=onboard.deel,
+            secret="whsec_signing",
+            environment={"ONBOARDING_VAULT_KEYS": "k1:" + "A" * 43 + "="},
+        ),
+        database=SimpleNamespace(dump=lambda _dsn: dumps[0]),
+        dsn="",
+        broker=SimpleNamespace(data=data),
+    )
+    found = leaks.leaks(made)
+    assert bool(found) == (kind != "address" or place != "the broker's folder"), found
+    assert all(place in one for one in found)

@@ -185,6 +185,27 @@ def test_slots_in_use_are_counted(store: Store):
     assert budget.in_use() == 3
 
 
+def test_no_rolling_second_holds_more_than_five_whoever_is_slow(store_url: str):
+    """Four that share nothing but the store: a call leaves between its `take`'s return and its deadline.
+
+    However busy the machine is: who is late has lost the slot. What lies between leaving and Deel's counting is what
+    the slack is for.
+    """
+
+    def takes(_: int) -> list[tuple[float, float]]:
+        store = Store(store_url)
+        budget = Budget(store, TOKEN, rate=5)
+        taken = [(budget.take(), time.monotonic()) for _ in range(6)]
+        store.close()
+        return taken
+
+    with ThreadPoolExecutor(4) as pool:
+        calls = sorted(call for each in pool.map(takes, range(4)) for call in each)
+    assert len(calls) == 24
+    gaps = [later[1] - earlier[0] for earlier, later in zip(calls, calls[5:], strict=False)]
+    assert min(gaps) >= 1.0
+
+
 def _calls(store_url: str, deel_url: str, token: str, count: int) -> None:
     # a machine that runs other tests beside this one sends later than the slack; `make bench` measures the real one
     budget_module.SLACK_S = 0.4
@@ -198,18 +219,18 @@ def _calls(store_url: str, deel_url: str, token: str, count: int) -> None:
     store.close()
 
 
-def test_four_processes_on_one_budget_are_never_refused(store_url: str):
-    """Thirty-two calls at five a second, as fast as they may: no 429, no second with more than five."""
+def test_four_processes_on_one_budget_are_never_refused(postgres_url: str):
+    """Sixteen calls at five a second, as fast as they may: no 429, no second with more than five."""
     with Simulator(rate=5) as simulator:
         context = multiprocessing.get_context("spawn")
-        arguments = (store_url, simulator.url, simulator.org_token, 8)
+        arguments = (postgres_url, simulator.url, simulator.org_token, 4)
         processes = [context.Process(target=_calls, args=arguments) for _ in range(4)]
         for process in processes:
             process.start()
         for process in processes:
             process.join(60)
         assert [process.exitcode for process in processes] == [0] * 4
-        assert simulator.ledger.count() == 32
+        assert simulator.ledger.count() == 16
         assert simulator.ledger.refused() == 0
         assert simulator.ledger.worst_second() <= 5
     assert LATE_S < SLACK_S <= 0.1
