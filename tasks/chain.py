@@ -72,8 +72,9 @@ def carry(task: Task, step: Step, run_id: str, contract_id: str) -> str:
     with structlog.contextvars.bound_contextvars(
         run_id=run_id, contract_id=contract_id, step=step.value, task_id=task.request.id
     ):
-        match _order(step, run_id):
-            case Onward():  # done now, or done before: Celery sends the next link
+        redelivered = bool((task.request.delivery_info or {}).get("redelivered"))
+        match _order(step, run_id, redelivered=redelivered):
+            case Onward():  # Celery sends the next link
                 return "done"
             case Again(seconds, why):
                 return _again(task, seconds, why)
@@ -86,10 +87,10 @@ def carry(task: Task, step: Step, run_id: str, contract_id: str) -> str:
                 return word
 
 
-def _order(step: Step, run_id: str) -> Order:
+def _order(step: Step, run_id: str, *, redelivered: bool) -> Order:
     try:
         with soft_limit_is_out_of_time():
-            order = perform(world(), run_id, step)
+            order = perform(world(), run_id, step, redelivered=redelivered)
     except StoreUnavailable as away:
         outages.say_once("store_unavailable", error=str(away))
         return Again(STORE_AWAY_S, "store_unavailable")

@@ -12,16 +12,22 @@ from typing import Any
 import psycopg
 import pytest
 import structlog
-from kombu import Connection
 
 from onboarding import failpoints, outages
 from onboarding.store import migrate
 from onboarding.store.engine import Store
-from onboarding.store.tables import metadata
-from tasks import topology
-from tests.servers import CI, POSTGRES, RABBITMQ, postgres_reachable, rabbitmq_reachable, rabbitmqctl
+from tests.servers import (
+    CI,
+    POSTGRES,
+    RABBITMQ,
+    empty_broker,
+    empty_store,
+    postgres_reachable,
+    rabbitmq_reachable,
+    rabbitmqctl,
+)
 
-SHARING = "test_leaks.py"
+SHARING = ("test_leaks.py", "test_main_job.py")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,11 +85,7 @@ def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def postgres_url(postgres_database: str) -> str:
     """The URL of an emptied store on PostgreSQL."""
-    store = Store(postgres_database)
-    with store.engine.begin() as db:
-        for table in reversed(metadata.sorted_tables):  # TRUNCATE makes new files: ten times as slow
-            db.execute(table.delete())
-    store.close()
+    empty_store(postgres_database)
     return postgres_database
 
 
@@ -124,9 +126,7 @@ def vhost(rabbitmq: str) -> Iterator[str]:
 @pytest.fixture
 def broker(vhost: str) -> str:
     """The broker with none of our queues on it."""
-    with Connection(vhost) as connection:
-        for queue in (topology.INTAKE, topology.DEAD, topology.STEPS, topology.UPKEEP):
-            connection.default_channel.queue_delete(queue)
+    empty_broker(vhost)
     return vhost
 
 
@@ -140,7 +140,7 @@ def _need(what: str, url: str, reachable: bool) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """One test at a time to each process; but those that share a day of a minute's length, to the same one.
+    """One test at a time to each process; but those that share running processes, to the same one.
 
     Not by `xdist_group`: with pytest 9.2, xdist 3.8 does not see it, and each process lived through its own day.
     """

@@ -1,4 +1,4 @@
-"""Where the real servers are, and whether they answer."""
+"""Where the real servers are, whether they answer, and how they are emptied."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from functools import cache
 from urllib.parse import urlsplit
 
 import psycopg
+from kombu import Connection
+
+from onboarding.store.engine import Store
+from onboarding.store.tables import metadata
+from tasks import topology
 
 CI = os.environ.get("CI") == "true"
 POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
@@ -41,3 +46,19 @@ def rabbitmqctl(*arguments: str) -> bool:
     """Whether it did what was asked; without the tool, or the right to use it, it did not."""
     tool = shutil.which("rabbitmqctl")
     return tool is not None and subprocess.run([tool, "-q", *arguments], capture_output=True).returncode == 0
+
+
+def empty_store(url: str) -> None:
+    """No row in any table. TRUNCATE makes new files: ten times as slow."""
+    store = Store(url)
+    with store.engine.begin() as db:
+        for table in reversed(metadata.sorted_tables):
+            db.execute(table.delete())
+    store.close()
+
+
+def empty_broker(url: str) -> None:
+    """None of our queues."""
+    with Connection(url) as connection:
+        for queue in (topology.INTAKE, topology.DEAD, topology.STEPS, topology.UPKEEP):
+            connection.default_channel.queue_delete(queue)

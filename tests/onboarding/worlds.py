@@ -66,9 +66,9 @@ class Driver:
     def probe_is_due(self) -> None:
         self.store.write(lambda db: db.execute(update(organizations).values(probe_at=from_now(-1))))
 
-    def deliver(self, contract: str, step: Step) -> Order:
+    def deliver(self, contract: str, step: Step, *, redelivered: bool = False) -> Order:
         """One message."""
-        return perform(self.world, self.run(contract).id, step)
+        return perform(self.world, self.run(contract).id, step, redelivered=redelivered)
 
     def carry(self, contract: str = "c-1", *, rounds: int = 60) -> str:
         """Play broker until the run ends or rests: follow every order, without its waits. Returns the state."""

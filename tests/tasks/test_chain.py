@@ -12,7 +12,7 @@ from celery.exceptions import Reject, Retry
 from kombu.exceptions import OperationalError
 from structlog.testing import capture_logs
 
-from onboarding.perform import Again
+from onboarding.perform import Again, Onward
 from onboarding.runs import Step
 from tasks import chain, upkeep
 from tasks.application import settings
@@ -32,7 +32,7 @@ def task(monkeypatch: pytest.MonkeyPatch) -> Iterator[Task]:
 
 
 def orders(monkeypatch: pytest.MonkeyPatch, order: Any) -> None:
-    def perform(*_: object) -> Any:
+    def perform(*_: object, **__: object) -> Any:
         if callable(order):
             order()
         if isinstance(order, Exception):
@@ -134,3 +134,18 @@ def test_a_defect_in_retrying_is_reported_and_ends_the_chain(task: Task, monkeyp
     except Reject:
         pytest.fail("it would end among the dead letters")
     assert [type(each) for each in reported] == [ValueError]
+
+
+@pytest.mark.parametrize(("delivery_info", "expected"), [({"redelivered": True}, True), ({}, False), (None, False)])
+def test_the_domain_is_told_of_a_redelivery(monkeypatch: pytest.MonkeyPatch, task: Task, delivery_info, expected: bool):
+    """By the broker's own flag."""
+    told: list[bool] = []
+
+    def perform(*_: object, redelivered: bool) -> Any:
+        told.append(redelivered)
+        return Onward()
+
+    monkeypatch.setattr(chain, "perform", perform)
+    task.request.delivery_info = delivery_info
+    chain.carry(task, STEP, "r", "c")
+    assert told == [expected]
