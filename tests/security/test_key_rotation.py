@@ -25,8 +25,11 @@ from onboarding.store.engine import Store
 from onboarding.store.facts import emails_of
 from onboarding.store.tables import data_keys as rows
 from onboarding.vault import KeyMissing, Keyring
+from tests.onboarding.cli.conftest import quiet_again
 from tests.onboarding.store.rows import KEYRING
 from tests.onboarding.worlds import Driver, driver
+
+__all__ = ["quiet_again"]
 
 OLD, NEW = "k1:" + "A" * 43 + "=", "k2:" + "B" * 42 + "A="
 LOST = "k0:" + "C" * 42 + "A="
