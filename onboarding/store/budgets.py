@@ -63,14 +63,14 @@ def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float, lea
         free_at[first] = start + pace.window_s
     # the two clocks are compared here, not at the reading: that one waited for the row, nobody knows how long
     asked = time.monotonic()
-    written = _write(db, fingerprint, free_at)
+    written = _write(db, fingerprint, free_at, now)
     return Slot(start - now, asked + start - written, time.monotonic() + start - written)
 
 
 def hold(db: Connection, fingerprint: str, pace: Pace, seconds: float) -> None:
     """Let nobody start for so many seconds: Deel refused a call, somebody else spends the same budget."""
     free_at, now = _locked(db, fingerprint, pace)
-    _write(db, fingerprint, [max(time, now + min(seconds, pace.longest_wait_s)) for time in free_at])
+    _write(db, fingerprint, [max(time, now + min(seconds, pace.longest_wait_s)) for time in free_at], now)
 
 
 def in_use(db: Connection, fingerprint: str) -> int:
@@ -98,8 +98,8 @@ def _locked(db: Connection, fingerprint: str, pace: Pace) -> tuple[list[float], 
     return free_at + [now] * (pace.slots - len(free_at)), now
 
 
-def _write(db: Connection, fingerprint: str, free_at: list[float]) -> float:
-    """The database's clock at the writing."""
-    taken = json.dumps([round(time, 6) for time in free_at])
+def _write(db: Connection, fingerprint: str, free_at: list[float], now: float) -> float:
+    """Those that are taken; a slot that is not in the list is free. Returns the database's clock at the writing."""
+    taken = json.dumps([round(time, 6) for time in free_at if time > now])
     written: datetime = db.execute(_TAKE, {"budget": fingerprint, "free_at": taken}).scalar_one()
     return written.timestamp()

@@ -59,7 +59,9 @@ budgets: Final = Table(
     "budgets",
     metadata,
     Column("fingerprint", ID, primary_key=True),
-    Column("free_at", Text, nullable=False),  # JSON: seconds since 1970 by the database's clock, one per slot
+    Column(
+        "free_at", Text, nullable=False
+    ),  # JSON: of each slot that is taken, until when: seconds since 1970 by the database's clock
 )
 
 runs: Final = Table(
