@@ -37,7 +37,8 @@ up: $(VENV)/.base ## worker, intake and upkeep in one process, on the embedded d
 	@$(BIN)/onboarding up
 
 clean: ## what can be made again; the laptop's store, key and tokens in .onboarding/ stay
-	rm -rf $(VENV) .onboarding/demo .coverage* .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build .onboarding/demo .onboarding/demo.lock .coverage* .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	@rmdir .onboarding 2>/dev/null || true
 	@if [ -d .onboarding ]; then echo "kept: .onboarding (the store, the vault's key, live tokens); yours to delete"; fi
 
 format: $(VENV)/.dev ## ruff's formatter and fixes

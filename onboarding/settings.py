@@ -153,7 +153,8 @@ class Settings(BaseModel):
     )
     vault_keys: Annotated[SecretStr, _checked(Keyring.from_setting)] | None = Field(
         None,
-        description="keys, comma-separated: base64 of 32 bytes or id:base64; the first encrypts, all decrypt",
+        description="keys, comma-separated: base64 of 32 bytes or id:base64, made once and kept; "
+        "the first encrypts, all decrypt",
         examples=["$(openssl rand -base64 32)"],
     )
     notify_allow_private: bool = Field(
@@ -213,6 +214,11 @@ class Settings(BaseModel):
         scheme, _, path = self.database_url.get_secret_value().partition(_SQLITE)
         return None if scheme else Path(path.partition("?")[0])
 
+    @property
+    def key_file(self) -> Path | None:
+        """Where a laptop keeps the vault's key; None with PostgreSQL."""
+        return self.sqlite_path.with_name("vault.key") if self.sqlite_path else None
+
     def require_deel_token(self) -> SecretStr:
         """For processes that talk to Deel. Raises SettingsError where there is no token."""
         if self.deel_token is None:
@@ -226,10 +232,10 @@ class Settings(BaseModel):
         """
         if self.vault_keys is not None:
             return Keyring.from_setting(self.vault_keys.get_secret_value())
-        if self.sqlite_path is None:
+        if self.key_file is None:
             raise SettingsError(f"{_fault('vault_keys')}\n(PostgreSQL is configured, so no key file is made.)")
         try:
-            return Keyring.kept_in(self.sqlite_path.with_name("vault.key"))
+            return Keyring.kept_in(self.key_file)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "it holds no key"
         raise SettingsError(f"The key file beside the SQLite file is of no use: {why}\n{_fault('vault_keys')}")

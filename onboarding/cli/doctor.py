@@ -59,7 +59,7 @@ def examine(shell: Shell) -> Iterator[Finding]:
     """Every finding, as soon as it is there."""
     odd = unknown()
     try:
-        settings = start()
+        settings = start("ERROR")  # what is wrong is said in the table
     except SettingsError as faults:
         yield Finding("settings", ok=False, detail="; ".join([*str(faults).splitlines(), *odd]), hint=_MEND)
         yield from not_checked(*AFTER_SETTINGS)

@@ -54,7 +54,9 @@ def rotate_command(*, as_json: bool) -> None:
         hint(f"No data key needs {', '.join(removable)} any more: once every process runs with")
         hint(f"{keyring.first} first, take it out of ONBOARDING_VAULT_KEYS.")
     elif len(keyring.keys) == 1 and not as_json:
-        hint("There is one key only. To rotate, put a new one in front: $(openssl rand -base64 32)")
+        old = f"$(cat {settings.key_file})" if settings.vault_keys is None else "$ONBOARDING_VAULT_KEYS"
+        hint("There is one key only. To rotate, put a new one in front, once, and keep both:")
+        hint(f'next  ONBOARDING_VAULT_KEYS="$(openssl rand -base64 32),{old}"')
     if left:
         raise _overtaken(keyring.first, left)
 

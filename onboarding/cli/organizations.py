@@ -15,7 +15,7 @@ from onboarding.store import organizations, runs
 _argument = click.argument("organization", metavar="ORGANISATION")
 
 
-@click.command("pause", epilog=examples('onboarding pause 7b1c... --because "Deel maintenance, OPS-117"'))
+@click.command("pause", epilog=examples('onboarding pause org-7 --because "Deel maintenance, OPS-117"'))
 @_argument
 @because_option
 @json_option
@@ -45,7 +45,7 @@ def pause_command(*, organization: str, because: str, as_json: bool) -> None:
         hint(f"next  onboarding resume {organization}")
 
 
-@click.command("resume", epilog=examples("onboarding resume 7b1c..."))
+@click.command("resume", epilog=examples("onboarding resume org-7"))
 @_argument
 @because_option
 @json_option

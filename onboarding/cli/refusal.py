@@ -34,8 +34,8 @@ class Refusal(click.ClickException):
 def unknown(*names: str) -> Refusal:
     """No run has this id, nor has its contract."""
     return Refusal(
-        f"nothing was done: {', '.join(names)} is not known",
-        "No run has this id, and no contract of this id has a run.",
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not known",
+        "No run has this id, and no contract of this id has a run. Nothing was done.",
         then=("onboarding runs",),
         code=NOTHING_MATCHED,
     )

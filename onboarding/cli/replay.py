@@ -71,7 +71,7 @@ def replay_command(
     with open_store(settings) as store:
         plan = _plan(store, settings, names, Replay(step, reissue=reissue), because)
         _tell(plan)
-        _ask(yes=yes)
+        _ask(names, yes=yes)
         done = [row for row in plan.rows if _replay(store, plan, row)]
         aside = store.read(lambda db: _aside(db, plan, done))
     nudged = {row.id for row in done if shell.nudge(row.id, row.contract_id, plan.step_of(row))}
@@ -115,11 +115,14 @@ def _tell(plan: Plan) -> None:
     hint(f"Runs to replay: {len(plan.rows)}. Live tokens that this kills: {plan.tokens_killed}.")
 
 
-def _ask(*, yes: bool) -> None:
+def _ask(names: Sequence[str], *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Refusal("nothing was replayed", "Nobody is here to answer: --yes says it.", code=WRONG_USAGE)
+        again = f"onboarding replay {' '.join(names[:LISTED])} --yes" if names else "onboarding replay --yes ..."
+        raise Refusal(
+            "nothing was replayed", "Nobody is here to answer: --yes says it.", then=(again,), code=WRONG_USAGE
+        )
     click.confirm("Replay?", abort=True, err=True)
 
 

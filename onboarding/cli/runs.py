@@ -12,7 +12,7 @@ from onboarding.cli.advice import advice_of, commanded, next_commands
 from onboarding.cli.options import examples, json_option
 from onboarding.cli.printing import Column, hint, length, moment, on_terminal, print_json, print_table
 from onboarding.cli.start import open_store, start
-from onboarding.runs import Reason, State
+from onboarding.runs import ACTIVE, Reason, State
 from onboarding.store import runs
 
 COLUMNS: Final = (
@@ -41,7 +41,8 @@ def runs_command(*, state: str | None, reason: str | None, limit: int, as_json: 
     On a narrow terminal some columns are left out; in a pipe all are there, with times in UTC.
     """
     wanted = State(state) if state else None
-    with open_store(start()) as store:
+    settings = start()
+    with open_store(settings) as store:
         rows = store.read(lambda db: runs.listing(db, state=wanted, reason=reason, limit=limit + 1))
         stuck = {} if as_json else store.read(lambda db: runs.stuck(db, state=wanted, reason=reason))
     shown, more = rows[:limit], len(rows) > limit
@@ -50,6 +51,8 @@ def runs_command(*, state: str | None, reason: str | None, limit: int, as_json: 
     elif shown:
         print_table(COLUMNS, [_cells(row) for row in shown])
         _advise(shown, stuck)
+        if settings.embedded and any(row.state in ACTIVE for row in shown):
+            hint("Runs go on while `onboarding up` runs.")
     else:
         hint("No such run." if state or reason else "No run yet. next  onboarding send CONTRACT")
     if more:

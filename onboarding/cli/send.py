@@ -33,7 +33,7 @@ def _headers(_context: click.Context, _option: click.Parameter, pairs: tuple[str
     "send",
     epilog=examples(
         "onboarding send c-42",
-        "onboarding send c-42 --organization 7b1c... --id hris-2026-117",
+        "onboarding send c-42 --organization org-7 --id hris-2026-117",
         'onboarding send --file webhook.json --header "x-deel-signature=9f..."',
     ),
 )
@@ -67,7 +67,7 @@ def send_command(
         raise click.UsageError("--header goes with --file.")
     if path is not None and (organization or event_id):
         raise click.UsageError("--organization and --id go with a contract; a file is sent as it is.")
-    settings = start()
+    settings = start("ERROR")  # what is wrong is said by the command itself
     if settings.embedded:
         require_store(settings)
     sent_id = None if path else event_id or str(uuid.uuid4())

@@ -49,7 +49,7 @@ def intake_command(shell: Shell) -> None:
     if settings.embedded:
         raise Refusal(
             "the intake was not started",
-            "ONBOARDING_BROKER_URL is not set: the embedded broker lives in one process, which no other reaches.",
+            "ONBOARDING_BROKER_URL is not set, or memory://: that broker lives in one process, which no other reaches.",
             then=("onboarding up",),
             code=WRONG_USAGE,
         )

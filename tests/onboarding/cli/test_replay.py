@@ -185,7 +185,7 @@ def test_a_run_that_moved_since_the_plan_is_left_alone(onboarding: Desk, monkeyp
     """The plan is frozen: what a worker did between the question and the answer is not undone."""
     add_run(onboarding.store, state="failed")
 
-    def meanwhile(*, yes: bool) -> None:
+    def meanwhile(*_: object, yes: bool) -> None:
         row = onboarding.store.read(lambda db: run_statements.find(db, "run-1"))
         onboarding.store.write(lambda db: run_statements.replay(db, row, run_statements.Replay()))
 
