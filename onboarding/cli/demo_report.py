@@ -88,6 +88,9 @@ def _case_faults(case: scenario.Case, row: Any, deel: Simulator, store: Store) -
         return [f"{case.contract} has no run"]
     if (row.state, row.reason) != (case.state, case.reason):
         return [f"{case.contract} is {row.state} ({row.reason}), expected {case.state} ({case.reason})"]
+    met = Counter(attempt.outcome for attempt in store.read(lambda db: runs.timeline(db, row.id)))
+    if not Counter(case.met) <= met:
+        return [f"{case.contract} met {dict(met)}, expected {', '.join(case.met)} among them"]
     if case.state is not State.COMPLETED:
         return []
     live = store.read(lambda db: tokens.live(db, load().keyring(), row.hris_profile_id))

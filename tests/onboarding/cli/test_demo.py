@@ -1,4 +1,4 @@
-"""`demo`: what it does beside its story. (Its story is told whole in tests/integration.)"""
+"""`demo`: what it does beside its story. (Its story is told whole by `.ci/run`, and judged by the demo itself.)"""
 
 from __future__ import annotations
 
