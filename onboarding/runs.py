@@ -217,7 +217,7 @@ class Back(Outcome):
 
 @dataclass(frozen=True, kw_only=True)
 class Later(Outcome):
-    """Try again. `after_s`: what Retry-After said; it wins over our own backoff."""
+    """Try again, not before `after_s`: what Retry-After said."""
 
     reason: Reason
     after_s: float | None = None
@@ -265,13 +265,12 @@ class Backoff:
     def wait_s(self, tries: int, after_s: float | None, draw: Callable[[], float]) -> int:
         """Whole seconds, at least 1, before the try that follows `tries` failed ones.
 
+        Never before what Retry-After said (`after_s`); but later where the backoff is: twelve times "in a second" are
+        twelve seconds, and an outage that Deel announces so lasts longer.
         Whole and at least 1, as Celery 5.7 destroys a task whose countdown rounds to zero.
         """
-        if after_s is not None:
-            wait = min(after_s, self.longest_s)
-        else:
-            wait = draw() * min(self.cap_s, self.base_s * 2.0 ** min(tries, 32))
-        return max(1, math.ceil(wait))
+        wait = draw() * min(self.cap_s, self.base_s * 2.0 ** min(tries, 32))
+        return max(1, math.ceil(wait), math.ceil(min(after_s or 0.0, self.longest_s)))
 
     def is_spent(self, tries: int, not_found: int) -> bool:
         """Whether so many failed tries of a step are enough: the run is parked."""

@@ -60,11 +60,13 @@ def test_ten_thousand_jitters_stay_within_their_bounds():
             assert 1 <= BACKOFF.wait_s(tries % 20, None, random.random) <= min(600, max(1, 2 ** (tries % 20)))
 
 
-def test_retry_after_wins_over_our_own_backoff():
-    """In both directions, up to an hour."""
+def test_nobody_comes_before_retry_after_is_over():
+    """Up to an hour. But later where our own backoff is longer: Deel's "in a second" twelve times is no outage's end."""
     assert BACKOFF.wait_s(0, 30.2, half) == 31
-    assert BACKOFF.wait_s(15, 2, half) == 2
     assert BACKOFF.wait_s(0, 1e6, half) == 3600
+    assert BACKOFF.wait_s(9, 1, half) == 256
+    waits = [BACKOFF.wait_s(tries, 1, half) for tries in range(BACKOFF.max_tries - 1)]
+    assert sum(waits) > 15 * 60
 
 
 def test_done_leads_through_the_five_steps_to_completed():
