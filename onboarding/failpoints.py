@@ -64,7 +64,8 @@ def fail_point(name: str) -> None:
 
 
 def arm(name: str, action: Callable[[], None] | str) -> None:
-    """Arm a point with a callable, or with a kind: `kill`, `raise`, `cut`, `disk_full`, `pause:SECONDS`.
+    """Arm a point with a callable, or with a kind: `kill`, `raise`, `cut`, `disk_full`, `pause:SECONDS`,
+    `clock:SECONDS` (ahead; of a process in which tests/chaos/skew.c is preloaded).
 
     Raises ValueError for a point or kind that does not exist: a test of nothing proves nothing.
     """
@@ -103,7 +104,10 @@ def _action(kind: str) -> Callable[[], None]:
     def pause() -> None:
         time.sleep(float(argument))
 
-    actions = {"kill": kill, "raise": injected, "cut": cut, "disk_full": disk_full, "pause": pause}
+    def clock() -> None:
+        os.environ["SKEW_S"] = argument
+
+    actions = {"kill": kill, "raise": injected, "cut": cut, "disk_full": disk_full, "pause": pause, "clock": clock}
     if word not in actions:
         raise ValueError(f"no such kind of failure: {word}")
     return actions[word]

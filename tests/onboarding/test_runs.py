@@ -61,7 +61,7 @@ def test_ten_thousand_jitters_stay_within_their_bounds():
 
 
 def test_nobody_comes_before_retry_after_is_over():
-    """Up to an hour. But later where our own backoff is longer: Deel's "in a second" twelve times is no outage's end."""
+    """Up to an hour. But later where our own backoff is longer: twelve times "in a second" outlast no outage."""
     assert BACKOFF.wait_s(0, 30.2, half) == 31
     assert BACKOFF.wait_s(0, 1e6, half) == 3600
     assert BACKOFF.wait_s(9, 1, half) == 256

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from functools import partial
 
@@ -10,6 +11,7 @@ from tests.chaos.auditor import Expected
 from tests.chaos.ending import Say
 from tests.chaos.plant import LEASE_S, Plant, wait_for
 from tests.chaos.scenarios import hire, scenario, until_some
+from tests.chaos.servers import clock_ahead
 
 KINDS = {
     "kill -9": "kill",
@@ -17,7 +19,9 @@ KINDS = {
     "cut connection": "cut",
     "disk full": "disk_full",
     "pause beyond the lease": f"pause:{LEASE_S * 1.3:g}",
+    "clock jump": "clock",
 }
+JUMPS_S = itertools.cycle((3600, -3600, 90_000))
 SHORT = "kill -9"
 
 
@@ -25,9 +29,14 @@ def _blow(kind: str, made: Plant, _dice: random.Random, say: Say) -> Expected:
     fired = made.system.folder / "fired"
     fired.mkdir()
     armed = ",".join(f"{point}={kind}" for point in sorted(POINTS))
+    clock: dict[str, str] = {}
+    if kind == "clock":  # of the process that gets there; the database's and Deel's go on
+        armed = ",".join(f"{point}=clock:{jump}" for point, jump in zip(sorted(POINTS), JUMPS_S, strict=False))
+        clock = clock_ahead(made.system.folder, 0)
     for name, machine in made.machines.items():
         if name != "beat":  # it runs no code of ours that has a point
-            machine.environment |= {"ONBOARDING_FAILPOINTS": armed, "ONBOARDING_FAILPOINTS_DIR": str(fired)}
+            blows = {"ONBOARDING_FAILPOINTS": armed, "ONBOARDING_FAILPOINTS_DIR": str(fired)}
+            machine.environment |= blows | clock
     made.begin()
     names = hire(made, 12)
     for number in range(3):  # they fail, and that is told: one try dies before the target has it, one after
