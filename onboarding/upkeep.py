@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 BATCH = 100
 RETIRE_EVERY_S = 3600.0
 ROUND_S = 20.0
+SOON_S = 5.0
 CLAIM_S = 60.0
 """For how long a message that one round is sending is left alone by all others."""
 
@@ -45,21 +46,32 @@ def reconcile(world: World, nudge: Callable[[Due], bool], every_s: float) -> int
     if not world.store.write(lambda db: upkeep.my_turn(db, "reconcile", every_s)):
         return 0
     world.store.write(lambda db: _keep_house(db, world))
-    sent = 0
-    while True:
-        fail_point("upkeep.recording")
-        rows = world.store.write(lambda db: upkeep.take_due(db, BATCH, world.terms.lease_s))
-        fail_point("upkeep.recorded")
-        for place, row in enumerate(rows):
-            if not nudge(Due(row.id, row.contract_id, Step(row.step))):
-                unsent = [each.id for each in rows[place:]]
-                world.store.write(lambda db: upkeep.give_back(db, unsent, every_s))  # noqa: B023
-                return sent
-            sent += 1
-        if len(rows) < BATCH:
-            if sent:
-                log.info("runs_nudged", count=sent)
-            return sent
+    sent = _send_due(world, nudge, BATCH, every_s)
+    if sent:
+        log.info("runs_nudged", count=sent)
+    return sent
+
+
+def admit(world: World, nudge: Callable[[Due], bool]) -> None:
+    """A chain has ended: the run that waits longest for its turn gets a message, if any does."""
+    if world.store.read(upkeep.is_due):
+        _send_due(world, nudge, 1, SOON_S)
+
+
+def _send_due(world: World, nudge: Callable[[Due], bool], limit: int, soon_s: float) -> int:
+    fail_point("upkeep.recording")
+    rows = world.store.write(lambda db: upkeep.take_due(db, limit, world.terms.lease_s))
+    fail_point("upkeep.recorded")
+    for place, row in enumerate(rows):
+        if not nudge(Due(row.id, row.contract_id, Step(row.step))):
+            _give_back(world, rows[place:], soon_s)
+            return place
+    return len(rows)
+
+
+def _give_back(world: World, rows: Sequence[Any], soon_s: float) -> None:
+    unsent = [row.id for row in rows]
+    world.store.write(lambda db: upkeep.give_back(db, unsent, soon_s))
 
 
 def _keep_house(db: Connection, world: World) -> None:

@@ -9,7 +9,7 @@ import structlog
 from celery import Task
 from celery.exceptions import Reject, Retry
 
-from onboarding import observe, outages
+from onboarding import observe, outages, upkeep
 from onboarding.perform import Again, Anew, Onward, Order, Rest, perform
 from onboarding.runs import Step
 from onboarding.store.engine import StoreUnavailable
@@ -84,6 +84,7 @@ def carry(task: Task, step: Step, run_id: str, contract_id: str) -> str:
                 return f"back to {back_to}"
             case Rest(word):  # waiting, failed, or somebody else's: the row says why
                 _end_chain(task)
+                _admit_next()
                 return word
 
 
@@ -119,6 +120,13 @@ def _again(task: Task, seconds: float, why: str) -> str:
         outages.say_once("retries_fail", error=reason_of(unsent.reason))
         _end_chain(task)
         return f"{why}; the broker took no retry"
+
+
+def _admit_next() -> None:
+    try:
+        upkeep.admit(world(), lambda due: nudge(due.run_id, due.contract_id, due.step))
+    except StoreUnavailable as away:  # then it is the reconciler's
+        outages.say_once("store_unavailable", error=str(away))
 
 
 def _end_chain(task: Task) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from onboarding.events import Dead, Event, Ignored, Message
 from onboarding.runs import Facts, State, Step
-from onboarding.store import data_keys, facts
+from onboarding.store import data_keys, facts, upkeep
 from onboarding.store.sql import from_now, seconds
 from onboarding.store.tables import dead_letters, events, runs
 from onboarding.store.upsert import insert_or_ignore, or_ignore
@@ -40,7 +40,7 @@ _NEW_RUN = {
 
 @dataclass(frozen=True)
 class NewRun:
-    """A run that an event made, to be nudged."""
+    """A run that an event made and that is to be nudged now: there is room for it."""
 
     run_id: str
     contract_id: str
@@ -58,7 +58,10 @@ class Filing:
 def file(
     db: Connection, message: Message, answers: Sequence[Event | Ignored | Dead], filing: Filing, source: str = "hris"
 ) -> list[NewRun]:
-    """Write down what a message was read as, and make the runs that it asks for. One transaction."""
+    """Write down what a message was read as, and make the runs that it asks for. One transaction.
+
+    Returns those that are to be nudged now; where too many are in flight, the reconciler has them come in their turn.
+    """
     made = []
     dead: Dead | None = None
     # in one order for all, as two messages that tell of the same contracts would else lock each other out
@@ -130,6 +133,7 @@ def _file_event(db: Connection, event: Event, filing: Filing) -> NewRun | None:
     if not _disposed(db, event, "accepted", None, contract_id=event.contract_id, run_id=run_id):
         return None  # this very event was filed before
     told = event.told
+    has_room = upkeep.room(db) > 0
     known = Facts(told.contract_type, told.emails, told.hris_profile_id) if told else None
     row = {
         "id": run_id,
@@ -137,13 +141,13 @@ def _file_event(db: Connection, event: Event, filing: Filing) -> NewRun | None:
         "contract_id": event.contract_id,
         "state": State.PENDING,
         "step": Step.CONTRACT_CREATED,
-        "nudge_in": filing.lease_s,
+        "nudge_in": filing.lease_s if has_room else 0.0,
         "facts_in": 0.0 if known else None,
         "hris_profile_id": known.hris_profile_id if known else None,
         **(facts.columns(db, filing.keyring, event.contract_id, known) if known else {}),
     }
     if db.execute(_NEW_RUN[db.dialect.name], row).first() is not None:
-        return NewRun(run_id, event.contract_id)
+        return NewRun(run_id, event.contract_id) if has_room else None
     # another event of this contract was filed between our look and our insert
     winner = select(runs.c.id).where(runs.c.contract_id == event.contract_id).scalar_subquery()
     db.execute(

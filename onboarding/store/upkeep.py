@@ -17,6 +17,14 @@ EVENTS_KEPT_S: Final = 90 * DAY_S
 RUNS_KEPT_S: Final = 400 * DAY_S
 LONGEST_NUDGE_S: Final = 3600.0
 CLOCK_SLACK_S: Final = 5.0
+IN_FLIGHT: Final = 100
+"""So many runs have a message at one time; the others wait here, in the order of their coming, and not in the broker.
+
+Enough for every worker that a budget of Deel's can feed, and few enough that none of them waits there for longer than
+a lease: the reconciler would take its message for lost, and send another.
+"""
+FRUITLESS: Final = 4
+"""Nudges without a claim after which a run holds nobody else up: its messages go nowhere."""
 BATCH: Final = 1000
 
 _TURN = (
@@ -34,6 +42,15 @@ _DUE = (
     .order_by(runs.c.nudge_at)
     .limit(bindparam("limit", type_=Integer))
     .with_for_update(skip_locked=True)
+)
+_ANY_DUE = select(runs.c.id).where(runs.c.nudge_at <= from_now(), runs.c.state.in_(ACTIVE)).limit(1)
+# a short wait rides in the broker: its message gets a lease's grace before it is missed
+_CARRIED = runs.c.state.in_((State.PENDING, State.RUNNING)) | (runs.c.nudge_at > runs.c.next_attempt_at)
+_IN_FLIGHT = select(func.count()).select_from(
+    select(runs.c.id)
+    .where(runs.c.nudge_at > from_now(), runs.c.state.in_(ACTIVE), _CARRIED, runs.c.nudges < FRUITLESS)
+    .limit(IN_FLIGHT)
+    .subquery()
 )
 _MEND = (
     update(runs)
@@ -69,13 +86,23 @@ def my_turn(db: Connection, work: str, every_s: float) -> bool:
     return db.execute(_TURN, turn).rowcount == 1 or insert_or_ignore(db, turns, work=work)
 
 
-def take_due(db: Connection, limit: int, lease_s: float) -> Sequence[Any]:
-    """Runs to send a message for, now: their time has come, their lease ran out, or their message is lost.
+def room(db: Connection) -> int:
+    """How many runs more may have a message."""
+    return IN_FLIGHT - int(db.execute(_IN_FLIGHT).scalar_one())
 
-    Each gets its next look before the message goes out, twice as late each time that no claim followed: with
-    a long queue the message is there and only waits for its turn. Rows: id, contract_id, step.
+
+def is_due(db: Connection) -> bool:
+    """Whether any run waits for its message."""
+    return db.execute(_ANY_DUE).first() is not None
+
+
+def take_due(db: Connection, limit: int, lease_s: float) -> Sequence[Any]:
+    """Runs to send a message for, now: it is their turn, their time has come, their lease ran out, or it is lost.
+
+    At most `limit`, and no more than there is room for, those that are due longest first. Each gets its next look
+    before the message goes out, twice as late each time that no claim followed. Rows: id, contract_id, step.
     """
-    rows = db.execute(_DUE, {"limit": limit}).all()
+    rows = db.execute(_DUE, {"limit": max(0, min(limit, room(db)))}).all()
     for nudges in {row.nudges for row in rows}:
         ids = [row.id for row in rows if row.nudges == nudges]
         wait_s = min(LONGEST_NUDGE_S, lease_s * 2.0 ** min(nudges, 16))

@@ -12,8 +12,10 @@ from celery.exceptions import Reject, Retry
 from kombu.exceptions import OperationalError
 from structlog.testing import capture_logs
 
-from onboarding.perform import Again, Onward
+from onboarding import upkeep as upkeep_domain
+from onboarding.perform import Again, Onward, Rest
 from onboarding.runs import Step
+from onboarding.store.engine import StoreUnavailable
 from tasks import chain, upkeep
 from tasks.application import settings
 from tasks.time_limit import SIG_SOFT_TIMEOUT
@@ -149,3 +151,21 @@ def test_the_domain_is_told_of_a_redelivery(monkeypatch: pytest.MonkeyPatch, tas
     task.request.delivery_info = delivery_info
     chain.carry(task, STEP, "r", "c")
     assert told == [expected]
+
+
+@pytest.mark.parametrize("failure", [None, StoreUnavailable("x")])
+def test_the_end_of_a_chain_lets_the_next_run_in(monkeypatch: pytest.MonkeyPatch, task: Task, failure):
+    """Whatever ended it; and a store that goes away just then leaves it to the reconciler."""
+    sent: list[tuple[str, str, Step]] = []
+    monkeypatch.setattr(chain, "nudge", lambda *due: sent.append(due) or True)
+
+    def admit(_world: object, nudge: Any) -> None:
+        if failure is not None:
+            raise failure
+        nudge(upkeep_domain.Due("run-2", "c-2", Step.NOTIFY))
+
+    monkeypatch.setattr(upkeep_domain, "admit", admit)
+    orders(monkeypatch, Rest("failed"))
+    assert chain.carry(task, STEP, "r", "c") == "failed"
+    assert task.request.chain is None
+    assert sent == ([] if failure else [("run-2", "c-2", Step.NOTIFY)])
