@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from typing import Final
 
 from onboarding import outages
@@ -43,9 +44,14 @@ class UpkeepFilter(logging.Filter):
         return not UPKEEP.match(record.getMessage().lower())
 
 
+def names_its_host(record: logging.LogRecord) -> bool:
+    """False for kombu's warning that a broker in memory has no host: thrice at each start, and no news."""
+    return "No hostname was supplied" not in record.getMessage()
+
+
 _OUTAGE: Final = OutageFilter()
 _UPKEEP: Final = UpkeepFilter()
-_FILTERS: Final[dict[str, tuple[logging.Filter, ...]]] = {
+_FILTERS: Final[dict[str, tuple[logging.Filter | Callable[[logging.LogRecord], bool], ...]]] = {
     "celery.app.trace": (_OUTAGE, _UPKEEP),
     "celery.beat": (_OUTAGE,),
     "celery.worker": (_OUTAGE,),
@@ -54,6 +60,7 @@ _FILTERS: Final[dict[str, tuple[logging.Filter, ...]]] = {
     "celery.worker.consumer.delayed_delivery": (_OUTAGE,),
     "celery.worker.request": (_OUTAGE,),
     "celery.worker.strategy": (_UPKEEP,),
+    "kombu.connection": (names_its_host,),
 }
 
 

@@ -15,7 +15,7 @@ from onboarding import outages, schema
 from onboarding.failpoints import arm_from_environment
 from onboarding.schema import SchemaMissing
 from onboarding.settings import Settings, SettingsError, unknown
-from onboarding.store.engine import Store, StoreUnavailable
+from onboarding.store.engine import Store, StoreRefuses, StoreUnavailable
 from tasks import log_filters, process
 from tasks.connect import BROKER_ERRORS, BrokerRefuses, declare, reason_of
 
@@ -50,7 +50,7 @@ def prepare_celery(settings: Settings) -> None:
 
 
 def wait_for_store(settings: Settings) -> None:
-    """Raises SchemaMissing."""
+    """Raises SchemaMissing, and StoreRefuses where waiting is of no use."""
     store = Store(settings.database_url.get_secret_value(), patience_s=PATIENCE_S)
     try:
         _until_it_answers("store_unavailable", lambda: schema.check(store))
@@ -73,6 +73,8 @@ def ending_in_a_line() -> Iterator[None]:
         exit_with(f"{missing} Run `{schema.UPGRADE}` first.", 1)
     except BrokerRefuses as refusal:
         exit_with(str(refusal), 1)
+    except StoreRefuses as refusal:
+        exit_with(f"The store refuses us: {refusal}. Check ONBOARDING_DATABASE_URL.", 1)
 
 
 def exit_with(line: str, code: int) -> NoReturn:
@@ -87,7 +89,7 @@ def _until_it_answers(what: str, ask: Callable[[], None]) -> None:
         while True:
             try:
                 ask()
-            except BrokerRefuses:
+            except (BrokerRefuses, StoreRefuses):
                 raise
             except (StoreUnavailable, *BROKER_ERRORS) as away:
                 told = str(away) if isinstance(away, StoreUnavailable) else reason_of(away)

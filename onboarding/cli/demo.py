@@ -21,10 +21,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from onboarding import observe
 from onboarding.cli import scenario
-from onboarding.cli.demo_report import FOLDER, LOG, Report, store_url, verdicts
+from onboarding.cli.demo_report import LOG, Report, store_url, verdicts
 from onboarding.cli.options import examples
 from onboarding.cli.refusal import DONE, FAILED, INTERRUPTED, Refusal
 from onboarding.cli.shell import Shell
+from onboarding.cli.start import FOLDER
 from onboarding.runs import ACTIVE, STEPS, Step
 from onboarding.settings import load
 from onboarding.simulator import Simulator, Sink
@@ -60,7 +61,7 @@ def own_folder() -> Iterator[None]:
     """The demo's folder, empty, and ours alone until the end. Raises Refusal, one line, where it cannot be had."""
     lock = FOLDER.with_suffix(".lock")  # beside the folder: it outlives what is cleared
     try:
-        FOLDER.parent.mkdir(parents=True, exist_ok=True)
+        FOLDER.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with lock.open("w") as held:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -171,6 +172,7 @@ class Play:
                 ended, _, at = self._progress()
                 click.echo(f"{ended} of {len(scenario.CASES)} ended  {at}".rstrip())
             time.sleep(0.1)
+        click.echo(f"{self._progress()[0]} of {len(scenario.CASES)} ended")
 
     def _over(self, started: float) -> bool:
         if self._stopping.is_set():

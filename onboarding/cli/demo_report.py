@@ -14,13 +14,13 @@ import click
 
 from onboarding.cli import scenario
 from onboarding.cli.printing import Column, print_table
+from onboarding.cli.start import FOLDER
 from onboarding.runs import State
 from onboarding.settings import load
 from onboarding.simulator import Simulator, Sink
 from onboarding.store import runs, tokens
 from onboarding.store.engine import Store
 
-FOLDER: Final = Path(".onboarding", "demo")
 LOG: Final = FOLDER / "demo.log"
 SHOWN: Final = "c-superseded"
 
@@ -66,6 +66,7 @@ class Report:
         click.echo(f"  export ONBOARDING_DATABASE_URL={shlex.quote(store_url())}")
         for command in ("runs", f"show {SHOWN}", "show c-contractor", "stats", "dead list"):
             click.echo(f"  {program()} {command}")
+        click.echo("  unset ONBOARDING_DATABASE_URL")
 
 
 def verdicts(deel: Simulator, sink: Sink, store: Store) -> list[str]:
@@ -102,13 +103,13 @@ def _case_faults(case: scenario.Case, row: Any, deel: Simulator, store: Store) -
 
 
 def _show_cases(rows: dict[str, Any]) -> None:
-    columns = (Column("contract"), Column("what is special", spare=1), Column("state"), Column("reason"))
+    columns = (Column("contract"), Column("what is special"), Column("state"), Column("reason"))
     lines = []
     for case in scenario.CASES:
         row = rows.get(case.contract)
         ended = (row.state, row.reason or "", str(row.attempts)) if row else ("no run", "", "")
         lines.append((case.contract, case.special, *ended))
-    print_table((*columns, Column("attempts", right=True)), lines)
+    print_table((*columns, Column("attempts", spare=1, right=True)), lines)
 
 
 def _show_timeline(store: Store, contract: str) -> None:

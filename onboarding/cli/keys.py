@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from typing import Final
 
@@ -54,9 +55,13 @@ def rotate_command(*, as_json: bool) -> None:
         hint(f"No data key needs {', '.join(removable)} any more: once every process runs with")
         hint(f"{keyring.first} first, take it out of ONBOARDING_VAULT_KEYS.")
     elif len(keyring.keys) == 1 and not as_json:
-        old = f"$(cat {settings.key_file})" if settings.vault_keys is None else "$ONBOARDING_VAULT_KEYS"
-        hint("There is one key only. To rotate, put a new one in front, once, and keep both:")
-        hint(f'next  ONBOARDING_VAULT_KEYS="$(openssl rand -base64 32),{old}"')
+        hint("There is one key only. To rotate, put a new one in front of it where it is kept, and rotate then.")
+        if settings.vault_keys is None:
+            hint(f"next  KEY={shlex.quote(str(settings.key_file))}")
+            hint(
+                'next  (umask 077; echo "$(openssl rand -base64 32),$(cat "$KEY")" > "$KEY.new")'
+                ' && mv "$KEY.new" "$KEY"'
+            )
     if left:
         raise _overtaken(keyring.first, left)
 

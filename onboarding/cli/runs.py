@@ -54,7 +54,7 @@ def runs_command(*, state: str | None, reason: str | None, limit: int, as_json: 
         if settings.embedded and any(row.state in ACTIVE for row in shown):
             hint("Runs go on while `onboarding up` runs.")
     else:
-        hint("No such run." if state or reason else "No run yet. next  onboarding send CONTRACT")
+        hint("No run is like that." if state or reason else "No run yet. next  onboarding send CONTRACT")
     if more:
         hint(f"The newest {limit}; there are more: --limit")
 

@@ -47,7 +47,7 @@ CASES: Final = (
     Case("c-twice", "its webhook comes twice", times_sent=2),
     Case("c-contractor", "is not EOR", State.FAILED, Reason.NOT_EOR, facts={"type": "ongoing_time_based"}),
     Case("c-stumbles", "Deel answers 500 twice", trouble=_fails_twice, met=("retry", "retry")),
-    Case("c-superseded", "its token is superseded before it is verified", trouble=_superseded, met=("superseded",)),
+    Case("c-superseded", "its token dies before it is verified", trouble=_superseded, met=("superseded",)),
     Case("c-cut-off", "Deel's answer with the token is lost", trouble=_loses_the_answer, met=("retry",)),
     Case("c-known", "has a profile already", facts={"with_profile": True}),
     Case("c-unsigned", "its webhook carries no signature", signed=False),

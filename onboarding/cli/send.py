@@ -38,7 +38,7 @@ def _headers(_context: click.Context, _option: click.Parameter, pairs: tuple[str
     ),
 )
 @click.argument("contract", required=False)
-@click.option("--organization", metavar="ID", help="The contract's organisation; else that of DEEL_TOKEN.")
+@click.option("--organization", metavar="ID", help="The contract's organisation; else that of ONBOARDING_DEEL_TOKEN.")
 @click.option("--type", "event_type", default=CONTRACT_CREATED, show_default=True, help="Also the routing key.")
 @click.option("--id", "event_id", metavar="ID", help="The event's own id: one that was sent before is a duplicate.")
 @click.option("--file", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A body, as it is.")
@@ -85,7 +85,11 @@ def send_command(
         return
     if settings.embedded:
         hint("It lies in the store; the run goes on while `onboarding up` runs.")
-    hint(f"next  onboarding show {contract}" if contract else "next  onboarding runs")
+    if contract and event_type == CONTRACT_CREATED:
+        hint(f"next  onboarding show {contract}")
+    else:  # of another type, or a file: who knows what it is read as
+        hint("next  onboarding runs")
+        hint("next  onboarding dead list")
 
 
 def _filing(settings: Settings) -> Callable[[], Sequence[Any]]:

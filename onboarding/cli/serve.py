@@ -14,7 +14,7 @@ from onboarding.cli.shell import Shell
 from onboarding.cli.start import start
 from onboarding.schema import SchemaMissing
 from onboarding.settings import Settings, unknown
-from onboarding.store.engine import Store, StoreUnavailable
+from onboarding.store.engine import Store, StoreRefuses, StoreUnavailable
 
 PATIENCE_S = 2.0
 
@@ -30,10 +30,12 @@ def up_command(shell: Shell) -> None:
     settings = _start()
     settings.require_deel_token()
     settings.keyring()
+    _refuse_the_demos_store(settings)
     if settings.production:
         _require_schema(settings)
+    store = "PostgreSQL" if settings.sqlite_path is None else settings.sqlite_path
     broker = "in memory" if settings.embedded else "RabbitMQ"
-    hint(f"Starting: broker {broker}, Deel at {urlsplit(settings.deel_url).netloc}. Ctrl-C stops it.")
+    hint(f"Starting: store {store}, broker {broker}, Deel at {urlsplit(settings.deel_url).netloc}. Ctrl-C stops it.")
     shell.serve_all()
 
 
@@ -58,6 +60,17 @@ def intake_command(shell: Shell) -> None:
     shell.serve_intake()
 
 
+def _refuse_the_demos_store(settings: Settings) -> None:
+    """Raises Refusal: its made-up contracts must not reach a real Deel, and the next demo deletes it."""
+    if settings.sqlite_path is not None and settings.sqlite_path.parts[-3:-1] == (".onboarding", "demo"):
+        raise Refusal(
+            "it was not started",
+            f"{settings.sqlite_path} is the demo's store.",
+            then=("unset ONBOARDING_DATABASE_URL",),
+            code=WRONG_USAGE,
+        )
+
+
 def _start() -> Settings:
     settings = start("INFO")
     for line in unknown():
@@ -70,6 +83,8 @@ def _require_schema(settings: Settings) -> None:
     store = Store(settings.database_url.get_secret_value(), patience_s=PATIENCE_S)
     try:
         schema.check(store)
+    except StoreRefuses:
+        raise
     except StoreUnavailable:
         return
     except SchemaMissing as missing:

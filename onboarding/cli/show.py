@@ -26,7 +26,7 @@ from onboarding.cli.printing import (
 from onboarding.cli.refusal import unknown
 from onboarding.cli.runs import run_object
 from onboarding.cli.start import open_store, start
-from onboarding.runs import ACTIVE, State
+from onboarding.runs import ACTIVE, PAUSING, State
 from onboarding.store import notifications, runs
 
 COLUMNS: Final = (
@@ -95,7 +95,7 @@ def _header(row: Any, attempts: Sequence[Any]) -> list[tuple[str, str]]:
         ("step", row.step),
         ("reason", row.reason),
         ("", advice_of(row.reason) if row.state != State.CANCELLED else ""),
-        ("next try", moment(row.next_attempt_at)),
+        ("next try", moment(row.next_attempt_at) if row.reason not in PAUSING else None),
         ("profile", row.hris_profile_id),
         ("token until", f"{moment(expires)} ({life})" if expires else None),
         ("created", moment(row.created_at)),

@@ -6,11 +6,16 @@ import getpass
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
 
 from onboarding import observe
 from onboarding.cli.refusal import Refusal
 from onboarding.settings import Settings, load
 from onboarding.store.engine import Store
+
+FOLDER: Final = Path(".onboarding", "demo")
+"""The demo's, beside which a laptop's own store lies."""
 
 
 def start(level: str = "WARNING") -> Settings:
@@ -31,8 +36,13 @@ def require_store(settings: Settings) -> None:
         raise Refusal(
             "there is no store yet",
             f"{settings.sqlite_path} does not exist.",
-            then=("onboarding up", "onboarding db upgrade"),
+            then=(*_demos_store(), "onboarding up", "onboarding db upgrade"),
         )
+
+
+def _demos_store() -> tuple[str, ...]:
+    path = FOLDER / "onboarding.db"
+    return (f"export ONBOARDING_DATABASE_URL=sqlite:///{path.absolute()}",) if path.exists() else ()
 
 
 @contextmanager

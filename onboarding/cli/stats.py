@@ -58,10 +58,16 @@ def _lines(found: Mapping[str, Any], budget: Mapping[str, Any], pauses: Sequence
         ("reasons", _counts(found["reasons"])),
         ("events", _counts(found["events"])),
         ("dead letters", str(found["dead_letters"])),
-        ("budget", f"{'unknown' if in_use is None else in_use} of {budget['rate']:g} requests per second in use"),
+        ("budget", _use(in_use, budget["rate"])),
         ("oldest not ended", waited),
         *([("paused", _pause(each)) for each in pauses] or [("paused", "none")]),
     ]
+
+
+def _use(in_use: int | None, rate: float) -> str:
+    if in_use is None:
+        return f"{rate:g} requests per second; its use is unknown without ONBOARDING_DEEL_TOKEN"
+    return f"{in_use} of {rate:g} requests per second in use"
 
 
 def _pause(each: Any) -> str:

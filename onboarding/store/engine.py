@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -27,12 +28,17 @@ log = structlog.get_logger(__name__)
 # process that stood still. 25006: a standby that is not yet the primary.
 AGAIN_AT_ONCE = ("40", "55P03", "08", "57P", "25P03")
 UNAVAILABLE = ("53", "57014", "58", "25006")
+_PASSING_WORDS = ("starting up", "shutting down", "recovery", "too many", "reserved", "terminating")
 # at READ COMMITTED each statement sees a snapshot of its own anyway: without a transaction, two round trips less
 _READING: dict[str, dict[str, Any]] = {"sqlite": {"read_only": True}, "postgresql": {"isolation_level": "AUTOCOMMIT"}}
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - a state of the world, named as it is
     """The store cannot be reached or cannot write: nothing was written; try later."""
+
+
+class StoreRefuses(StoreUnavailable):
+    """The server is there and does not let us in: a wrong user, password or database. Waiting mends nothing."""
 
 
 class Store:
@@ -82,6 +88,9 @@ class Store:
                     result = work(db)
             return result
         except (DBAPIError, PoolTimeoutError) as error:
+            refusal = _refusal(error)
+            if refusal is not None:
+                raise StoreRefuses(refusal) from None
             if _passing(error) or _state(error).startswith(UNAVAILABLE) or _sqlite_full(error):
                 # the driver's text can quote parameters: it goes no further
                 raise StoreUnavailable(f"{type(error).__name__} {_state(error)}".strip()) from None
@@ -129,6 +138,19 @@ def _begin_sqlite(db: Connection) -> None:
 
 def _state(error: BaseException) -> str:
     return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+
+
+def _refusal(error: BaseException) -> str | None:
+    """PostgreSQL's own words where it refused the connection for good: such an error has no SQLSTATE.
+
+    They name user, database or host, and no password.
+    """
+    if _state(error) or not isinstance(error, OperationalError):
+        return None
+    fatal = re.search(r"FATAL: +(.+)", str(error.orig))
+    if fatal is None or any(word in fatal[1] for word in _PASSING_WORDS):
+        return None
+    return fatal[1].strip()
 
 
 def _passing(error: BaseException) -> bool:

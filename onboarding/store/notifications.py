@@ -17,7 +17,7 @@ _OF_MESSAGE = select(notifications).where(notifications.c.message_id == bindpara
 _ROW = update(notifications).where(
     notifications.c.message_id == bindparam("message"), notifications.c.target == bindparam("at_target")
 )
-_DELIVERED = _ROW.values(delivered_at=from_now())
+_DELIVERED = _ROW.values(tries=notifications.c.tries + 1, delivered_at=from_now())
 _REFUSED = _ROW.values(refused_at=from_now())
 _FAILED = _ROW.values(tries=notifications.c.tries + 1, next_try_at=from_now(seconds("due_in")))
 

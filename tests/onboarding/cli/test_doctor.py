@@ -153,6 +153,7 @@ def test_no_store_yet(healthy: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     """Looking makes no file, no key either; broker and Deel are checked without it."""
     monkeypatch.setenv("ONBOARDING_DATABASE_URL", f"sqlite:///{tmp_path}/new/onboarding.db")
     monkeypatch.delenv("ONBOARDING_VAULT_KEYS")
+    monkeypatch.chdir(tmp_path)
     found = findings(healthy, 1)
     assert failed(found) == {"store", "migrations"}
     assert found["store"]["hint"] == "onboarding up"

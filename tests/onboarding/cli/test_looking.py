@@ -252,7 +252,7 @@ def test_stats_for_people(onboarding: Desk):
     """The same in words; without a token here nobody knows which budget is meant."""
     add_run(onboarding.store, "b", created_at=AT)
     said = onboarding("stats").stdout
-    for expected in ("pending 1", "none", "unknown of 5", "2026-11-24T04:49:54.488Z"):
+    for expected in ("pending 1", "none", "5 requests per second; its use is unknown", "2026-11-24T04:49:54.488Z"):
         assert expected in said
     assert onboarding.json("stats")["budget"]["in_use"] is None
 

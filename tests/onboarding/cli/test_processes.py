@@ -271,3 +271,26 @@ def test_a_key_that_is_still_needed_stays(onboarding: Desk, monkeypatch: pytest.
     monkeypatch.setattr("onboarding.cli.keys._rotate", rotate_and_then)
     said = onboarding.json("keys", "rotate", code=1)
     assert (said["left"], said["removable"]) == (1, [])
+
+
+def test_up_does_not_go_on_with_the_demos_store(onboarding: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Its made-up contracts must not reach a real Deel, and the next demo deletes what `up` would work on."""
+    path = tmp_path / ".onboarding" / "demo" / "onboarding.db"
+    monkeypatch.setenv("ONBOARDING_DATABASE_URL", f"sqlite:///{path}")
+    monkeypatch.setenv("ONBOARDING_DEEL_TOKEN", "token")
+    result = onboarding("up")
+    assert result.exit_code == 2
+    assert "next  unset ONBOARDING_DATABASE_URL" in result.output
+    assert onboarding.shell.calls == []
+
+
+def test_who_looks_after_the_demo_is_told_where_its_store_lies(onboarding: Desk, monkeypatch, tmp_path: Path):
+    """It is not the laptop's own, which is not there yet."""
+    monkeypatch.chdir(tmp_path)
+    store = tmp_path / ".onboarding" / "demo" / "onboarding.db"
+    store.parent.mkdir(parents=True)
+    store.touch()
+    monkeypatch.delenv("ONBOARDING_DATABASE_URL")
+    result = onboarding("runs")
+    assert result.exit_code == 1
+    assert f"next  export ONBOARDING_DATABASE_URL=sqlite:///{store}" in result.output

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import insert, select, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
-from onboarding.store.engine import Store, StoreUnavailable
+from onboarding.store.engine import Store, StoreRefuses, StoreUnavailable
 from onboarding.store.sql import clock, from_now
 from onboarding.store.tables import turns
 from tests.onboarding.store.rows import add_run, run_row
@@ -102,6 +103,18 @@ def test_a_process_that_stood_still_in_a_transaction_does_it_again(postgres_url:
         return db.execute(text("SELECT 7")).scalar_one()
 
     assert store.write(work) == 7
+    store.close()
+
+
+@pytest.mark.parametrize("wrong", ["role", "database"])
+def test_a_server_that_lets_nobody_in_is_told_from_one_that_is_away(postgres_url: str, wrong: str):
+    """Waiting for it mends nothing. Its words name no password; those of a server that starts up are no refusal."""
+    url = make_url(postgres_url).set(password="canary")
+    url = url.set(username="no-such-role") if wrong == "role" else url.set(database="no-such-database")
+    store = Store(url.render_as_string(hide_password=False), patience_s=0.1)
+    with pytest.raises(StoreRefuses, match=f"no-such-{wrong}") as refused:
+        store.read(lambda db: db.execute(text("SELECT 1")))
+    assert "canary" not in str(refused.value)
     store.close()
 
 
