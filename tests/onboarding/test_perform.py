@@ -340,3 +340,15 @@ def test_no_probe_ends_an_engineers_pause(onboard: Driver):
     failpoints.arm("ensure_profile.called", lambda: onboard.store.write(engineer))
     onboard.deliver("c-1", Step.ENSURE_PROFILE)
     assert onboard.store.read(lambda db: organizations.paused_reason(db, organization)) == Reason.PAUSED
+
+
+def test_a_slow_deel_is_no_crash_where_the_lease_is_short(onboard_sqlite: Driver):
+    """The step gives up before its lease does: else the next claim calls it crashed, and three such park the run."""
+    onboard_sqlite.hire()
+    onboard_sqlite.deliver("c-1", Step.CONTRACT_CREATED)
+    world = onboard_sqlite.world
+    onboard_sqlite.world = replace(world, terms=replace(world.terms, lease_s=1.0))
+    onboard_sqlite.deel.is_slow("POST /eor/worker", 1.5)
+    assert isinstance(onboard_sqlite.deliver("c-1", Step.ENSURE_PROFILE), Again)
+    assert onboard_sqlite.outcomes(Step.ENSURE_PROFILE) == ["retry"]
+    assert onboard_sqlite.run().lease_until is None

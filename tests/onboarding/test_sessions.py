@@ -56,6 +56,7 @@ def test_a_strangers_token_is_revoked_in_the_end(onboard: Driver, trouble: str):
     assert onboard.run().reason == Reason.IDENTITY_MISMATCH
     assert onboard.run().token_expires_at is None
     assert onboard.deel.live_token("c-1") is None
+    assert onboard.deel.tokens_issued_for("c-1") == (2 if trouble == "a refused token" else 1)
 
 
 def test_a_worker_who_changed_the_address_is_no_stranger(onboard: Driver):
@@ -86,6 +87,7 @@ def test_a_run_whose_contract_named_another_worker_gets_a_token_of_the_right_one
     assert onboard.store.write(lambda db: runs.replay(db, row, runs.Replay(step=Step.CONTRACT_CREATED)))
     assert onboard.carry() == State.COMPLETED
     assert onboard.vault_token() == onboard.deel.live_token("c-1") is not None
+    assert "superseded" not in onboard.outcomes(Step.VERIFY_TOKEN)
 
 
 @pytest.mark.parametrize("lost", ["answer", "status", "process"])
