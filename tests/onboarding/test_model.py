@@ -82,6 +82,36 @@ class Onboarding(RuleBasedStateMachine):
         finally:
             failpoints.disarm()
 
+    @rule(nth=st.integers(1, EFFECTS), engineer=SELDOM)
+    def overtaken(self, nth: int, engineer: bool) -> None:
+        """The worker stands still at the nth effect. A double of its message finds it at work; beyond its lease another
+        does the step; then the first goes on, and is late: nothing that it still does is written.
+        """
+        passed = itertools.count(1)
+        overtaken: list[int] = []
+
+        def meanwhile() -> None:
+            if next(passed) != nth:
+                return
+            failpoints.disarm()
+            held = [attempt.fence for attempt in self._attempts() if attempt.outcome is None]
+            if held:
+                self._deliver(Step(self._run().step))
+                assert [each.fence for each in self._attempts() if each.outcome is None] == held, "two at one time"
+            self.world.pass_time()
+            if engineer:
+                self._replay()
+            self._deliver(Step(self._run().step))
+            overtaken.extend(fence for fence in held if fence != self._run().fence)
+
+        for point in failpoints.POINTS - {"store.committing"}:  # there it holds the row's lock
+            failpoints.arm(point, meanwhile)
+        try:
+            self._deliver(Step(self._run().step))
+        finally:
+            failpoints.disarm()
+        assert all(each.outcome == "crashed" for each in self._attempts() if each.fence in overtaken)
+
     @rule()
     def time_passes(self) -> None:
         """Leases run out, waits are over."""
@@ -161,8 +191,7 @@ class Onboarding(RuleBasedStateMachine):
     @invariant()
     def every_attempt_is_accounted_for(self) -> None:
         """Ended or marked, but for the one that is held."""
-        row = self._run()
-        rows = self.world.store.read(lambda db: runs.timeline(db, row.id))
+        row, rows = self._run(), self._attempts()
         loose = [attempt.fence for attempt in rows if attempt.outcome is None]
         assert loose in ([], [row.fence])
         assert all(earlier.started_at <= later.started_at for earlier, later in itertools.pairwise(rows))
@@ -198,6 +227,9 @@ class Onboarding(RuleBasedStateMachine):
         self.world.deliver(self.contract, step)
         if not self.consent:
             assert self.world.deel.tokens_issued_for(self.contract) == issued, "issued without a consent"
+
+    def _attempts(self):
+        return self.world.store.read(lambda db: runs.timeline(db, self._run().id))
 
     def _run(self):
         return self.world.run(self.contract)
