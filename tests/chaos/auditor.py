@@ -78,14 +78,11 @@ def audit(system: System, expected: Expected) -> Audit:
     with system.store.engine.connect() as db:
         rows = {row.contract_id: row for row in db.execute(select(runs))}
         tries = db.execute(select(attempts).order_by(attempts.c.id)).all()
-        filed = set(db.execute(select(events.c.dedup_key)).scalars())
-        elsewhere = (dead_letters.c.source != "hris") | (dead_letters.c.reason == "internal_error")
-        letters = db.execute(select(func.count()).where(elsewhere)).scalar_one()  # those without an event's row
     found = Audit(
         states=dict(Counter(row.state for row in rows.values())),
         reasons=dict(Counter(row.reason for row in rows.values() if row.state == "failed")),
     )
-    found.findings += _lost(expected, rows, filed, letters)
+    found.findings += _lost(expected, rows, unfiled(system, expected))
     found.findings += _doubled(system, rows)
     found.findings += _tokens(system, expected, rows)
     found.findings += _over_budget(system.deel)
@@ -101,11 +98,19 @@ def keys_of(deel: Simulator, messages: Iterable[tuple[bytes, Mapping[str, Any]]]
     return frozenset(answer.dedup_key for answers in read for answer in answers)
 
 
-def _lost(expected: Expected, rows: Mapping[str, Any], filed: set[str], letters: int) -> Iterator[Finding]:
+def unfiled(system: System, expected: Expected) -> int:
+    """Messages that left neither an event's row nor a dead letter of those that have none."""
+    with system.store.engine.connect() as db:
+        filed = set(db.execute(select(events.c.dedup_key)).scalars())
+        elsewhere = (dead_letters.c.source != "hris") | (dead_letters.c.reason == "internal_error")
+        letters: int = db.execute(select(func.count()).where(elsewhere)).scalar_one()
+    return max(0, len(expected.messages - filed) - letters)
+
+
+def _lost(expected: Expected, rows: Mapping[str, Any], missing: int) -> Iterator[Finding]:
     yield from (Finding(LOST, f"{contract} has no run") for contract in expected.contracts if contract not in rows)
-    missing = len(expected.messages - filed)
-    if missing > letters:
-        yield Finding(LOST, f"{missing} messages acknowledged and not filed, {letters} of them dead-lettered")
+    if missing:
+        yield Finding(LOST, f"{missing} messages acknowledged, and neither filed nor dead-lettered")
     for contract, row in rows.items():
         waits = row.state == "waiting" and (row.nudge_at or row.reason == "consent_missing")
         if row.state not in ENDED and not waits:

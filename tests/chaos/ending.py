@@ -10,11 +10,13 @@ from typing import Final
 
 from onboarding.runs import ACTIVE
 from onboarding.store import runs
-from tests.chaos.auditor import Audit, Expected, audit
+from tests.chaos.auditor import Audit, Expected, audit, unfiled
 from tests.chaos.leaks import leaks
 from tests.chaos.plant import Plant, wait_for
 
 Say = Callable[[str], None]
+IN_HAND_S: Final = 30.0
+"""An empty queue is not the end: the intake has fifty messages in hand."""
 TELL_S: Final = 15.0
 
 
@@ -42,6 +44,7 @@ class Outcome:
 def end(made: Plant, outcome: Outcome, expected: Expected, patience_s: float, say: Say) -> None:
     """Let everything come to rest, stop it, and compare what is left."""
     outcome.ended = settle(made, outcome, set(expected.contracts), patience_s, say)
+    wait_for(lambda: not unfiled(made.system, expected), IN_HAND_S)
     made.end()
     stop(made)
     outcome.audit = audit(made.system, expected)
