@@ -22,6 +22,7 @@ class Received:
 
     id: str  # webhook-id: the same at every try
     body: dict[str, Any] = field(repr=False)  # empty where it was no JSON object
+    raw: bytes = field(repr=False)
     headers: dict[str, str] = field(repr=False)  # names in lower case
     verified: bool  # signed with the sink's secret, per Standard Webhooks
     at: datetime
@@ -94,6 +95,7 @@ class Sink:
                 Received(
                     id=headers.get("webhook-id", ""),
                     body=body,
+                    raw=request.body,
                     headers=headers,
                     verified=self._verifies(request.body, headers),
                     at=datetime.now(UTC),

@@ -68,3 +68,17 @@ def test_a_log_that_cannot_be_written(python: Path, tmp_path: Path):
     assert done.returncode == 1
     assert done.stderr.startswith(f"set-up: {venv}/setup.log cannot be written")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_a_network_it_says_so_in_one_line(python: Path, tmp_path: Path):
+    """Below the line that says what it is about; the packager's own words are in the log."""
+    venv = tmp_path / "venv"
+    set_up(python, venv)
+    refused = "WARNING: Retrying after connection broken by NewConnectionError: Connection refused"
+    (venv / "bin" / "pip").write_text(f"#!/bin/sh\necho '{refused}'\nexit 1\n")
+    done = set_up(python, venv)
+    assert done.returncode == 1
+    begun, why = done.stderr.splitlines()
+    assert begun.startswith("set-up: installing no.lock")
+    assert why.startswith("set-up: no package index could be reached: connect to a network")
+    assert refused in (venv / "setup.log").read_text()
