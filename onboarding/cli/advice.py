@@ -9,6 +9,7 @@ from onboarding.runs import PAUSING, Reason, State
 
 _NAMED: Final = 5
 """So many contracts at most stand in a command that is proposed."""
+_DOCTOR_KNOWS: Final = (Reason.DEEL_UNAVAILABLE, Reason.NOTIFY_UNAVAILABLE, Reason.VAULT_LOCKED)
 _LOOK_FIRST: Final = (Reason.CRASH_LOOP, Reason.REQUEST_REJECTED)
 
 
@@ -41,6 +42,8 @@ def next_commands(rows: Sequence[Any]) -> list[str]:
             doctor = [] if first.reason == Reason.PAUSED else ["onboarding doctor"]
             organizations = dict.fromkeys(row.organization_id for row in rows)
             return doctor + [f"onboarding resume {organization}" for organization in organizations]
+        case State.WAITING if first.reason in _DOCTOR_KNOWS:
+            return ["onboarding doctor"]
         case State.WAITING if first.reason == Reason.CONSENT_MISSING:
             return [f'onboarding consent {first.contract_id} --evidence "..." --version "..."']
         case _:

@@ -124,4 +124,4 @@ def _finding_of(check: str, error: Exception) -> Finding:
     if refusal is None:  # a text that we do not know may quote anything
         return Finding(check, ok=False, detail=type(error).__name__)
     hint = next((command for command in refusal.then if command != "onboarding doctor"), "")
-    return Finding(check, ok=False, detail="; ".join((refusal.what, *refusal.why)), hint=hint)
+    return Finding(check, ok=False, detail=f"{refusal.what}: {' '.join(refusal.why)}".removesuffix(": "), hint=hint)

@@ -41,7 +41,7 @@ def refusal_for(error: Exception) -> Refusal | None:
             return _store_away(error.__context__, str(error))
         case BrokerUnavailable():
             told = _first_line(error.__context__) or str(error)
-            why = (f"Nothing was published: {told}.", "Check ONBOARDING_BROKER_URL and the broker itself.")
+            why = (f"It said: {told}. Nothing was published.", "Check ONBOARDING_BROKER_URL and the broker itself.")
             return Refusal("the broker does not answer", *why, then=_DOCTOR)
         case VaultError():
             return Refusal("the vault does not open", str(error), then=_DOCTOR)

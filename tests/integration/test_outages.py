@@ -96,22 +96,22 @@ def test_a_lost_host_is_noticed_within_half_a_minute(system: System, broker: str
 
 @pytest.mark.slow
 def test_a_purged_broker_loses_nothing(make_system, broker: str, postgres_url: str):
-    """Thirty runs in flight, every queue emptied: the reconciler finds them all."""
+    """Fifty runs in flight, every queue emptied: the reconciler finds them all."""
     system: System = make_system(broker, postgres_url, lease_seconds="1")
-    for number in range(30):
+    for number in range(50):
         system.hire(f"c-{number}")
     system.intake()
     system.beat()
-    system.until(lambda: len(system.runs()) == 30, 30, "thirty runs")
+    system.until(lambda: len(system.runs()) == 50, 30, "fifty runs")
     with Connection(broker) as connection:
-        assert topology.celery_queue(topology.STEPS)(connection.default_channel).purge() == 30
+        assert topology.celery_queue(topology.STEPS)(connection.default_channel).purge() == 50
     system.worker()
     system.until(lambda: system.states().get("completed", 0) >= 5, 60, "some are done")
     with Connection(broker) as connection:
         topology.celery_queue(topology.STEPS)(connection.default_channel).purge()
-    system.until(lambda: system.states() == {"completed": 30}, 90, "all thirty completed")
-    assert all(len(system.deel.profiles_of(f"c-{number}")) == 1 for number in range(30))
-    assert len({one.body["data"]["run_id"] for one in system.sink.unique()}) == 30
+    system.until(lambda: system.states() == {"completed": 50}, 90, "all fifty completed")
+    assert all(len(system.deel.profiles_of(f"c-{number}")) == 1 for number in range(50))
+    assert len({one.body["data"]["run_id"] for one in system.sink.unique()}) == 50
 
 
 def test_a_signal_stops_each_process_and_leaves_nothing(system: System):
