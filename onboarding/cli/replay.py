@@ -18,7 +18,7 @@ from onboarding.cli.shell import Shell
 from onboarding.cli.start import open_store, start, who
 from onboarding.runs import Step
 from onboarding.settings import Settings
-from onboarding.store import notifications, organizations, runs, tokens
+from onboarding.store import notifications, organizations, runs, tokens, upkeep
 from onboarding.store.engine import Store
 from onboarding.store.runs import Replay, where_to_go_on
 
@@ -74,12 +74,25 @@ def replay_command(
         _ask(names, yes=yes)
         done = [row for row in plan.rows if _replay(store, plan, row)]
         aside = store.read(lambda db: _aside(db, plan, done))
-    nudged = {row.id for row in done if shell.nudge(row.id, row.contract_id, plan.step_of(row))}
+        nudged = _nudge(shell, store, len(done), settings.lease_seconds)
     if as_json:
         print_json(_document(plan, done, nudged, aside))
     else:
         click.echo(f"replayed {len(done)} of {len(plan.rows)}")
     _explain(plan, done, nudged, aside)
+
+
+def _nudge(shell: Shell, store: Store, count: int, lease_s: float) -> set[str]:
+    """Send messages while there is room, to those that wait longest: ten thousand replays are no flood."""
+    sent: set[str] = set()
+    due = store.write(lambda db: upkeep.take_due(db, count, lease_s))
+    for row in due:
+        if not shell.nudge(row.id, row.contract_id, Step(row.step)):
+            unsent = [each.id for each in due if each.id not in sent]
+            store.write(lambda db: upkeep.give_back(db, unsent, 0.0))  # noqa: B023 - the loop ends here
+            break
+        sent.add(row.id)
+    return sent
 
 
 def _plan(store: Store, settings: Settings, names: Sequence[str], wish: Replay, because: str) -> Plan:
@@ -177,8 +190,9 @@ def _explain(plan: Plan, done: Sequence[Row[Any]], nudged: set[str], aside: Asid
     for organization in aside.paused:
         waiting = " ".join(row.contract_id for row in done if row.organization_id == organization)
         hint(f"Its organisation is paused, so it waits: {waiting}\n  next  onboarding resume {organization}")
-    if len(nudged) < len(done):
-        hint("No message was sent: the reconciler (beat, or `onboarding up`) picks them up.")
+    line = sum(row.id not in nudged for row in done)
+    if line:
+        hint(f"{line} without a message yet: the reconciler (beat, or `onboarding up`) has them come in their turn.")
     why: tuple[str, ...] = ("A worker holds it at this moment.",) if aside.held else ()
     why += ("It has moved since the plan was made.",) if aside.moved else ()
     left = [row for row in plan.rows if row in aside.held or row in aside.moved]

@@ -12,9 +12,10 @@ from sqlalchemy import insert, select
 
 from onboarding.cli.main import cli
 from onboarding.runs import Reason, Step
-from onboarding.store import organizations, tokens
+from onboarding.store import organizations, tokens, upkeep
 from onboarding.store import runs as run_statements
 from onboarding.store.engine import Store
+from onboarding.store.sql import from_now
 from onboarding.store.tables import notifications
 from tests.onboarding.cli.conftest import Desk, add_completed
 from tests.onboarding.store.rows import KEYRING, ORG, add_run, claim, run_row
@@ -253,3 +254,16 @@ def test_one_unknown_cancels_none(onboarding: Desk):
 def test_nothing_named_is_wrong_usage(onboarding: Desk, command: str):
     """Exit 2."""
     assert onboarding(command).exit_code == 2
+
+
+def test_replays_wait_their_turn_where_the_line_is_full(onboarding: Desk):
+    """Ten thousand of them are no flood of messages, and nobody who is under way is overtaken."""
+    for number in range(upkeep.IN_FLIGHT - 1):
+        add_run(onboarding.store, f"busy-{number}", nudge_at=from_now(60))
+    for number in range(3):
+        add_run(onboarding.store, f"run-{number}", state="failed", reason="deel_unavailable")
+    result = onboarding("replay", "run-0", "run-1", "run-2", "--yes")
+    assert result.exit_code == 0
+    assert len(onboarding.shell.calls) == 1
+    assert "replayed 3 of 3" in result.stdout
+    assert "2 without a message yet" in result.stderr
