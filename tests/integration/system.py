@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from kombu import Connection
+from sqlalchemy import func, select
 
 from onboarding.simulator import Simulator, Sink
 from onboarding.store import runs
 from onboarding.store.engine import Store
+from onboarding.store.tables import runs as table
 from tasks import topology
 
 ROOT = Path(__file__).parents[2]
@@ -129,10 +131,8 @@ class System:
 
     def states(self) -> dict[str, int]:
         """How many runs are in which state."""
-        counts: dict[str, int] = {}
-        for row in self.runs().values():
-            counts[row.state] = counts.get(row.state, 0) + 1
-        return counts
+        counted = select(table.c.state, func.count()).group_by(table.c.state)
+        return dict(map(tuple, self.store.read(lambda db: db.execute(counted).all())))
 
     def until(self, condition: Callable[[], Any], timeout_s: float, what: str) -> None:
         """Wait for something that must come true; fail with what is known if it does not."""
