@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -14,9 +12,10 @@ from onboarding import notify
 from onboarding.dialling import time_left, within
 from onboarding.failpoints import fail_point
 from onboarding.notify import Answer, Target, Verdict
-from onboarding.runs import Backoff, Step
+from onboarding.runs import Backoff
 from onboarding.steps import keep_answer
 from onboarding.store import consents, notifications, organizations, tokens, upkeep
+from onboarding.turns import Nudge, send_due
 from onboarding.world import World
 
 log = structlog.get_logger(__name__)
@@ -24,21 +23,11 @@ log = structlog.get_logger(__name__)
 BATCH = 100
 RETIRE_EVERY_S = 3600.0
 ROUND_S = 20.0
-SOON_S = 5.0
 CLAIM_S = 60.0
 """For how long a message that one round is sending is left alone by all others."""
 
 
-@dataclass(frozen=True)
-class Due:
-    """A run to send a message for."""
-
-    run_id: str
-    contract_id: str
-    step: Step
-
-
-def reconcile(world: World, nudge: Callable[[Due], bool], every_s: float) -> int:
+def reconcile(world: World, nudge: Nudge, every_s: float) -> int:
     """Send a message for each run whose time has come or whose message is lost; returns how many.
 
     `nudge` returns False when the broker is away: what was not sent is due again at the next turn.
@@ -46,32 +35,10 @@ def reconcile(world: World, nudge: Callable[[Due], bool], every_s: float) -> int
     if not world.store.write(lambda db: upkeep.my_turn(db, "reconcile", every_s)):
         return 0
     world.store.write(lambda db: _keep_house(db, world))
-    sent = _send_due(world, nudge, BATCH, every_s)
+    sent = send_due(world.store, world.terms.lease_s, nudge, limit=BATCH, soon_s=every_s)
     if sent:
-        log.info("runs_nudged", count=sent)
-    return sent
-
-
-def admit(world: World, nudge: Callable[[Due], bool]) -> None:
-    """A chain has ended: the run that waits longest for its turn gets a message, if any does."""
-    if world.store.read(upkeep.is_due):
-        _send_due(world, nudge, 1, SOON_S)
-
-
-def _send_due(world: World, nudge: Callable[[Due], bool], limit: int, soon_s: float) -> int:
-    fail_point("upkeep.recording")
-    rows = world.store.write(lambda db: upkeep.take_due(db, limit, world.terms.lease_s))
-    fail_point("upkeep.recorded")
-    for place, row in enumerate(rows):
-        if not nudge(Due(row.id, row.contract_id, Step(row.step))):
-            _give_back(world, rows[place:], soon_s)
-            return place
-    return len(rows)
-
-
-def _give_back(world: World, rows: Sequence[Any], soon_s: float) -> None:
-    unsent = [row.id for row in rows]
-    world.store.write(lambda db: upkeep.give_back(db, unsent, soon_s))
+        log.info("runs_nudged", count=len(sent))
+    return len(sent)
 
 
 def _keep_house(db: Connection, world: World) -> None:

@@ -9,7 +9,7 @@ import structlog
 from celery import Task
 from celery.exceptions import Reject, Retry
 
-from onboarding import observe, outages, upkeep
+from onboarding import observe, outages, turns
 from onboarding.perform import Again, Anew, Onward, Order, Rest, perform
 from onboarding.runs import Step
 from onboarding.store.engine import StoreUnavailable
@@ -124,7 +124,8 @@ def _again(task: Task, seconds: float, why: str) -> str:
 
 def _admit_next() -> None:
     try:
-        upkeep.admit(world(), lambda due: nudge(due.run_id, due.contract_id, due.step))
+        here = world()
+        turns.admit(here.store, here.terms.lease_s, nudge)
     except StoreUnavailable as away:  # then it is the reconciler's
         outages.say_once("store_unavailable", error=str(away))
 

@@ -54,8 +54,7 @@ def attempt_upkeep(work: str, every_s: float) -> str:
 def _do(work: str, every_s: float) -> str:
     match work:
         case "reconcile":
-            count = upkeep.reconcile(world(), lambda due: nudge(due.run_id, due.contract_id, due.step), every_s)
-            return f"{count} nudged"
+            return f"{upkeep.reconcile(world(), nudge, every_s)} nudged"
         case "tell_failures":
             return f"{upkeep.tell_failures(world(), every_s)} told"
         case _:

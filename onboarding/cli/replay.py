@@ -18,9 +18,10 @@ from onboarding.cli.shell import Shell
 from onboarding.cli.start import open_store, start, who
 from onboarding.runs import Step
 from onboarding.settings import Settings
-from onboarding.store import notifications, organizations, runs, tokens, upkeep
+from onboarding.store import notifications, organizations, runs, tokens
 from onboarding.store.engine import Store
 from onboarding.store.runs import Replay, where_to_go_on
+from onboarding.turns import send_due
 
 LISTED: Final = 20
 STEP_NAMES: Final = [step.value for step in Step]
@@ -74,25 +75,12 @@ def replay_command(
         _ask(names, yes=yes)
         done = [row for row in plan.rows if _replay(store, plan, row)]
         aside = store.read(lambda db: _aside(db, plan, done))
-        nudged = _nudge(shell, store, len(done), settings.lease_seconds)
+        nudged = set(send_due(store, settings.lease_seconds, shell.nudge, limit=len(done), soon_s=0.0))
     if as_json:
         print_json(_document(plan, done, nudged, aside))
     else:
         click.echo(f"replayed {len(done)} of {len(plan.rows)}")
     _explain(plan, done, nudged, aside)
-
-
-def _nudge(shell: Shell, store: Store, count: int, lease_s: float) -> set[str]:
-    """Send messages while there is room, to those that wait longest: ten thousand replays are no flood."""
-    sent: set[str] = set()
-    due = store.write(lambda db: upkeep.take_due(db, count, lease_s))
-    for row in due:
-        if not shell.nudge(row.id, row.contract_id, Step(row.step)):
-            unsent = [each.id for each in due if each.id not in sent]
-            store.write(lambda db: upkeep.give_back(db, unsent, 0.0))  # noqa: B023 - the loop ends here
-            break
-        sent.add(row.id)
-    return sent
 
 
 def _plan(store: Store, settings: Settings, names: Sequence[str], wish: Replay, because: str) -> Plan:

@@ -277,7 +277,7 @@ def test_a_broker_that_is_away_is_no_fruitless_nudge(onboard: Driver):
         onboard.hire(f"c-{number}")
     for _ in range(6):
         onboard.pass_time()
-        assert upkeep.reconcile(onboard.world, lambda _: False, 0.0) == 0
+        assert upkeep.reconcile(onboard.world, lambda *_: False, 0.0) == 0
     rows = [onboard.run(f"c-{number}") for number in range(3)]
     assert all((row.nudge_at - row.now).total_seconds() < 1 and row.nudges == 0 for row in rows)
 
@@ -324,7 +324,7 @@ def test_a_consent_that_is_no_longer_asked_for_is_not_waited_for(onboard: Driver
     onboard.carry()
     assert (onboard.run().reason, onboard.run().nudge_at) == (Reason.CONSENT_MISSING, None)
     onboard.world = world
-    upkeep.reconcile(world, lambda run: not due.append(run.contract_id), 0.0)
+    upkeep.reconcile(world, lambda _run_id, contract_id, _step: not due.append(contract_id), 0.0)
     assert due == ["c-1"]
     assert onboard.carry() == State.COMPLETED
 

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from onboarding import upkeep
+from onboarding import turns
 from onboarding.events import Message
-from onboarding.runs import State
+from onboarding.runs import State, Step
 from onboarding.store import upkeep as statements
 from onboarding.store.engine import Store
 from onboarding.store.sql import from_now
 from onboarding.store.tables import runs
+from onboarding.turns import Nudge
 from tests.onboarding.store.rows import ORG, add_run, run_row
 from tests.onboarding.worlds import Driver, driver
 
@@ -79,14 +80,21 @@ def test_a_short_wait_rides_in_the_broker_and_keeps_its_place(store: Store):
 def test_the_end_of_a_chain_lets_one_more_in(onboard: Driver):
     """The first in the line; where nobody waits, nothing is written or sent."""
     sent: list[str] = []
-    takes = lambda due: sent.append(due.contract_id) or True  # noqa: E731
-    upkeep.admit(onboard.world, takes)
+
+    def admit(nudge: Nudge) -> None:
+        turns.admit(onboard.store, onboard.world.terms.lease_s, nudge)
+
+    def takes(_run_id: str, contract_id: str, _step: Step) -> bool:
+        sent.append(contract_id)
+        return True
+
+    admit(takes)
     assert sent == []
     for contract in ("c-1", "c-2"):
         onboard.hire(contract)
     onboard.pass_time()
-    upkeep.admit(onboard.world, takes)
+    admit(takes)
     assert sent == ["c-1"]
-    upkeep.admit(onboard.world, lambda _due: False)
+    admit(lambda *_: False)
     assert run_row(onboard.store, onboard.run("c-2").id).nudges == 0
     assert onboard.run("c-2").nudge_at > onboard.run("c-2").now

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from onboarding import failpoints, upkeep
-from onboarding.runs import State
+from onboarding.runs import State, Step
 from onboarding.store import runs as run_statements
 from onboarding.store.sql import from_now
 from onboarding.store.tables import notifications, turns
@@ -36,18 +36,23 @@ def test_due_runs_are_nudged_at_their_step(onboard: Driver):
     onboard.hire("c-2")
     onboard.deliver("c-2", "contract_created")
     onboard.pass_time()
-    sent: list[upkeep.Due] = []
-    assert upkeep.reconcile(onboard.world, lambda due: sent.append(due) or True, 5) == 2
-    assert {(due.contract_id, due.step) for due in sent} == {("c-1", "contract_created"), ("c-2", "ensure_profile")}
+    sent: list[tuple[str, Step]] = []
+
+    def nudge(_run_id: str, contract_id: str, step: Step) -> bool:
+        sent.append((contract_id, step))
+        return True
+
+    assert upkeep.reconcile(onboard.world, nudge, 5) == 2
+    assert set(sent) == {("c-1", "contract_created"), ("c-2", "ensure_profile")}
     next_turn(onboard)
-    assert upkeep.reconcile(onboard.world, lambda due: sent.append(due) or True, 5) == 0
+    assert upkeep.reconcile(onboard.world, nudge, 5) == 0
 
 
 def test_a_broker_that_is_away_ends_the_round_and_loses_nothing(onboard: Driver):
     """The rows name their next look."""
     onboard.hire()
     onboard.pass_time()
-    assert upkeep.reconcile(onboard.world, lambda _due: False, 5) == 0
+    assert upkeep.reconcile(onboard.world, lambda *_: False, 5) == 0
     assert onboard.recover() == State.COMPLETED
 
 
@@ -63,7 +68,7 @@ def test_a_death_in_the_reconciler_loses_nothing(onboard: Driver):
         failpoints.arm(point, die)
         next_turn(onboard) if point == "upkeep.recorded" else None
         with pytest.raises(Death):
-            upkeep.reconcile(onboard.world, lambda _due: True, 5)
+            upkeep.reconcile(onboard.world, lambda *_: True, 5)
         failpoints.disarm()
         onboard.pass_time()
         assert onboard.recover(point.replace("upkeep.", "c-")) == State.COMPLETED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from celery.exceptions import Reject, Retry
 from kombu.exceptions import OperationalError
 from structlog.testing import capture_logs
 
-from onboarding import upkeep as upkeep_domain
+from onboarding import turns
 from onboarding.perform import Again, Onward, Rest
 from onboarding.runs import Step
 from onboarding.store.engine import StoreUnavailable
@@ -159,12 +160,13 @@ def test_the_end_of_a_chain_lets_the_next_run_in(monkeypatch: pytest.MonkeyPatch
     sent: list[tuple[str, str, Step]] = []
     monkeypatch.setattr(chain, "nudge", lambda *due: sent.append(due) or True)
 
-    def admit(_world: object, nudge: Any) -> None:
+    def admit(_store: object, _lease_s: float, nudge: Any) -> None:
         if failure is not None:
             raise failure
-        nudge(upkeep_domain.Due("run-2", "c-2", Step.NOTIFY))
+        nudge("run-2", "c-2", Step.NOTIFY)
 
-    monkeypatch.setattr(upkeep_domain, "admit", admit)
+    monkeypatch.setattr(chain, "world", lambda: SimpleNamespace(store=None, terms=SimpleNamespace(lease_s=60.0)))
+    monkeypatch.setattr(turns, "admit", admit)
     orders(monkeypatch, Rest("failed"))
     assert chain.carry(task, STEP, "r", "c") == "failed"
     assert task.request.chain is None
