@@ -67,11 +67,11 @@ def perform(world: World, run_id: str, step: Step, *, redelivered: bool = False)
     Raises StoreUnavailable: nothing is known then, and the message must come again.
     """
     if not run_id.isascii() or "\0" in run_id:  # no database takes every such text, and none of our ids is one
-        return _not_claimed(NoClaim(Why.UNKNOWN), step, redelivered=redelivered)
+        return _not_claimed(NoClaim(Why.UNKNOWN), step)
     fail_point(f"{step}.claiming")
     claim = world.store.write(lambda db: claims.begin(db, run_id, step, world.terms))
     if isinstance(claim, NoClaim):
-        return _not_claimed(claim, step, redelivered=redelivered)
+        return Onward() if redelivered and claim.why is Why.STEP_DONE else _not_claimed(claim, step)
     fail_point(f"{step}.claimed")
     try:
         outcome = _act(world, claim)
@@ -140,10 +140,8 @@ def outcome_of(failure: DeelFailure) -> AnyOutcome:
             raise failure
 
 
-def _not_claimed(refusal: NoClaim, step: Step, *, redelivered: bool) -> Order:
+def _not_claimed(refusal: NoClaim, step: Step) -> Order:
     match refusal.why:
-        case Why.STEP_DONE if redelivered:
-            return Onward()
         case Why.HELD:
             return Again(refusal.wait_s, "held")
         case Why.CRASH_LOOP if refusal.run is not None:

@@ -21,11 +21,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from onboarding import observe
 from onboarding.cli import scenario
-from onboarding.cli.demo_report import LOG, Report, store_url, verdicts
+from onboarding.cli.demo_report import LOG, Report, verdicts
 from onboarding.cli.options import examples
 from onboarding.cli.refusal import DONE, FAILED, INTERRUPTED, Refusal
 from onboarding.cli.shell import Shell
-from onboarding.cli.start import FOLDER
+from onboarding.cli.start import FOLDER, demos_store_url
 from onboarding.runs import ACTIVE, STEPS, Step
 from onboarding.settings import load
 from onboarding.simulator import Simulator, Sink
@@ -106,7 +106,7 @@ def environment(deel: Simulator, sink: Sink, secret: str) -> Mapping[str, str]:
     for name in [name for name in os.environ if name.startswith("ONBOARDING_")]:
         del os.environ[name]
     return {
-        "ONBOARDING_DATABASE_URL": store_url(),
+        "ONBOARDING_DATABASE_URL": demos_store_url(),
         "ONBOARDING_DEEL_URL": deel.url,
         "ONBOARDING_DEEL_TOKEN": deel.org_token,
         "ONBOARDING_NOTIFY_URLS": sink.url,

@@ -14,7 +14,7 @@ import click
 
 from onboarding.cli import scenario
 from onboarding.cli.printing import Column, print_table
-from onboarding.cli.start import FOLDER
+from onboarding.cli.start import FOLDER, use_the_demos_store
 from onboarding.runs import State
 from onboarding.settings import load
 from onboarding.simulator import Simulator, Sink
@@ -23,11 +23,6 @@ from onboarding.store.engine import Store
 
 LOG: Final = FOLDER / "demo.log"
 SHOWN: Final = "c-superseded"
-
-
-def store_url() -> str:
-    """Of the demo's store, from whatever folder it is used."""
-    return f"sqlite:///{FOLDER.absolute() / 'onboarding.db'}"
 
 
 def program() -> str:
@@ -63,7 +58,7 @@ class Report:
             f" worst second {ledger.worst_second()} of 5. Took {self.took_s:.1f} s."
         )
         click.echo("\nLook around; the demo's store stays until the next demo:")
-        click.echo(f"  export ONBOARDING_DATABASE_URL={shlex.quote(store_url())}")
+        click.echo(f"  {use_the_demos_store()}")
         for command in ("runs", f"show {SHOWN}", "show c-contractor", "stats", "dead list"):
             click.echo(f"  {program()} {command}")
         click.echo("  unset ONBOARDING_DATABASE_URL")

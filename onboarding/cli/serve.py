@@ -11,7 +11,7 @@ from onboarding.cli.options import examples
 from onboarding.cli.printing import hint
 from onboarding.cli.refusal import WRONG_USAGE, Refusal
 from onboarding.cli.shell import Shell
-from onboarding.cli.start import start
+from onboarding.cli.start import FOLDER, start
 from onboarding.schema import SchemaMissing
 from onboarding.settings import Settings, unknown
 from onboarding.store.engine import Store, StoreRefuses, StoreUnavailable
@@ -62,7 +62,7 @@ def intake_command(shell: Shell) -> None:
 
 def _refuse_the_demos_store(settings: Settings) -> None:
     """Raises Refusal: its made-up contracts must not reach a real Deel, and the next demo deletes it."""
-    if settings.sqlite_path is not None and settings.sqlite_path.parts[-3:-1] == (".onboarding", "demo"):
+    if settings.sqlite_path is not None and settings.sqlite_path.parent.parts[-2:] == FOLDER.parts:
         raise Refusal(
             "it was not started",
             f"{settings.sqlite_path} is the demo's store.",

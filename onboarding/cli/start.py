@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from onboarding.store.engine import Store
 
 FOLDER: Final = Path(".onboarding", "demo")
 """The demo's, beside which a laptop's own store lies."""
+DEMOS_STORE: Final = FOLDER / "onboarding.db"
 
 
 def start(level: str = "WARNING") -> Settings:
@@ -33,16 +35,22 @@ def start(level: str = "WARNING") -> Settings:
 def require_store(settings: Settings) -> None:
     """Raises Refusal where the SQLite file is not there: SQLite would make an empty one for whoever looks."""
     if settings.sqlite_path is not None and not settings.sqlite_path.exists():
+        demos = (use_the_demos_store(),) if DEMOS_STORE.exists() else ()
         raise Refusal(
             "there is no store yet",
             f"{settings.sqlite_path} does not exist.",
-            then=(*_demos_store(), "onboarding up", "onboarding db upgrade"),
+            then=(*demos, "onboarding up", "onboarding db upgrade"),
         )
 
 
-def _demos_store() -> tuple[str, ...]:
-    path = FOLDER / "onboarding.db"
-    return (f"export ONBOARDING_DATABASE_URL=sqlite:///{path.absolute()}",) if path.exists() else ()
+def use_the_demos_store() -> str:
+    """The command for it."""
+    return f"export ONBOARDING_DATABASE_URL={shlex.quote(demos_store_url())}"
+
+
+def demos_store_url() -> str:
+    """Where the demo keeps its runs, for those who look around afterwards."""
+    return f"sqlite:///{DEMOS_STORE.absolute()}"
 
 
 @contextmanager

@@ -18,6 +18,7 @@ MESSAGE_S = 60.0
 
 _LEARNT = select(deel_tokens).where(deel_tokens.c.fingerprint == bindparam("token"))
 
+_HELD_UP = (runs.c.state == State.WAITING) & runs.c.reason.in_(PAUSING)
 _PLACE = func.row_number().over(
     partition_by=runs.c.organization_id,
     order_by=(case((runs.c.step == organizations.c.paused_step, 0), else_=1), runs.c.created_at, runs.c.id),
@@ -25,7 +26,7 @@ _PLACE = func.row_number().over(
 _CANDIDATES = (
     select(runs.c.id, _PLACE.label("place"))
     .join(organizations, organizations.c.id == runs.c.organization_id)
-    .where(organizations.c.probe_at <= from_now(), runs.c.state == State.WAITING, runs.c.reason.in_(PAUSING))
+    .where(organizations.c.probe_at <= from_now(), _HELD_UP)
     .subquery()
 )
 _NUDGE_PROBES = (
@@ -71,10 +72,7 @@ def take_probe(db: Connection, organization_id: str, step: Step, every_s: float)
     One at another step than the trouble's proves nothing: it leaves the turn to one that waits there, if any does.
     """
     waits_there = exists().where(
-        runs.c.organization_id == organization_id,
-        runs.c.step == organizations.c.paused_step,
-        runs.c.state == State.WAITING,
-        runs.c.reason.in_(PAUSING),
+        runs.c.organization_id == organization_id, runs.c.step == organizations.c.paused_step, _HELD_UP
     )
     written = db.execute(
         update(organizations)
@@ -94,10 +92,7 @@ def resume(db: Connection, organization_id: str) -> bool:
         .values(paused_reason=None, paused_step=None, paused_at=None, probe_at=None)
     )
     db.execute(
-        update(runs)
-        .where(runs.c.organization_id == organization_id, runs.c.state == State.WAITING)
-        .where(runs.c.reason.in_(PAUSING))
-        .values(nudge_at=from_now(), nudges=0)
+        update(runs).where(runs.c.organization_id == organization_id, _HELD_UP).values(nudge_at=from_now(), nudges=0)
     )
     return written.rowcount == 1
 

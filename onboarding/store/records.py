@@ -57,9 +57,10 @@ def record(db: Connection, claim: Claim, change: Change, keyring: Keyring, terms
     if written is None:
         return None
     _end_attempt(db, claim, change)
-    paused = change.pauses and organizations.pause(db, written.organization_id, change.pauses, run.step)
     _follow_up(db, claim, change, keyring, written.organization_id)
-    return change if paused else replace(change, pauses=None)
+    if change.pauses and not organizations.pause(db, written.organization_id, change.pauses, run.step):
+        return replace(change, pauses=None)
+    return change
 
 
 def _waits(change: Change, lease_s: float) -> dict[str, float | None]:

@@ -59,9 +59,8 @@ budgets: Final = Table(
     "budgets",
     metadata,
     Column("fingerprint", ID, primary_key=True),
-    Column(
-        "free_at", Text, nullable=False
-    ),  # JSON: of each slot that is taken, until when: seconds since 1970 by the database's clock
+    # JSON: of each slot that is taken, until when: seconds since 1970 by the database's clock
+    Column("free_at", Text, nullable=False),
 )
 
 runs: Final = Table(
