@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -72,7 +73,7 @@ def replay_command(
     with open_store(settings) as store:
         plan = _plan(store, settings, names, Replay(step, reissue=reissue), because)
         _tell(plan)
-        _ask(names, yes=yes)
+        _ask(plan, names, yes=yes)
         done = [row for row in plan.rows if _replay(store, plan, row)]
         aside = store.read(lambda db: _aside(db, plan, done))
         nudged = set(send_due(store, settings.lease_seconds, shell.nudge, limit=len(done), soon_s=0.0))
@@ -116,13 +117,26 @@ def _tell(plan: Plan) -> None:
     hint(f"Runs to replay: {len(plan.rows)}. Live tokens that this kills: {plan.tokens_killed}.")
 
 
-def _ask(names: Sequence[str], *, yes: bool) -> None:
+def _typed(plan: Plan, names: Sequence[str]) -> Iterator[str]:
+    """The command as it was: without `--reissue` or `--from` it would be another."""
+    yield from ("onboarding", "replay", *names)
+    if plan.wish.step is not None:
+        yield from ("--from", plan.wish.step)
+    if plan.wish.reissue:
+        yield "--reissue"
+    if plan.because:
+        yield from ("--because", plan.because)
+
+
+def _ask(plan: Plan, names: Sequence[str], *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        again = f"onboarding replay {' '.join(names[:LISTED])} --yes" if names else "onboarding replay --yes ..."
         raise Refusal(
-            "nothing was replayed", "Nobody is here to answer: --yes says it.", then=(again,), code=WRONG_USAGE
+            "nothing was replayed",
+            "Nobody is here to answer: --yes says it.",
+            then=(shlex.join([*_typed(plan, names), "--yes"]),),
+            code=WRONG_USAGE,
         )
     click.confirm("Replay?", abort=True, err=True)
 

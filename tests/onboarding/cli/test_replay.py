@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -267,3 +268,15 @@ def test_replays_wait_their_turn_where_the_line_is_full(onboarding: Desk):
     assert len(onboarding.shell.calls) == 1
     assert "replayed 3 of 3" in result.stdout
     assert "2 without a message yet" in result.stderr
+
+
+def test_who_cannot_be_asked_is_given_the_whole_command(onboarding: Desk):
+    """Each name and each wish: what is typed next must not be another replay."""
+    for number in range(25):
+        add_run(onboarding.store, f"run-{number}", state="failed", step="verify_token")
+    names = [f"run-{number}" for number in range(25)]
+    typed = ["replay", *names, "--from", "issue_token", "--reissue", "--because", "Deel is back"]
+    result = onboarding(*typed)
+    assert result.exit_code == 2
+    assert f"next  onboarding {shlex.join([*typed, '--yes'])}" in result.stderr
+    assert onboarding(*typed, "--yes").exit_code == 0
