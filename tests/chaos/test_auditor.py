@@ -128,18 +128,12 @@ def test_a_leak_is_found_wherever_it_lies(onboard: Driver, tmp_path: Path, kind:
         onboard.deel.supersede(f"c-{1 + number % 2}")
     tokens = [session.token for contract in CONTRACTS for session in onboard.deel.sessions_of(contract)]
     planted = {"of the sample": tokens[0], "beyond the sample": tokens[1], "address": "canary-c-1@people.example"}
+    calm, told = b'{"event": "x"}', f'{{"event": "x {planted[kind]}"}}'.encode()
     folder, data = tmp_path / "logs", tmp_path / "broker"
-    for each in (folder, data):
-        each.mkdir()
-    dumps = []
-    for name in ("worker.log", "the store's dump", "the broker's folder"):
-        text = (f'{{"event": "x {planted[kind]}"}}' if name == place else '{"event": "x"}').encode()
-        if name == "worker.log":
-            (folder / name).write_bytes(text)
-        elif name == "the store's dump":
-            dumps.append(text)
-        else:
-            (data / "segment").write_bytes(text)
+    for path, where in ((folder / "worker.log", "worker.log"), (data / "segment", "the broker's folder")):
+        path.parent.mkdir()
+        path.write_bytes(told if where == place else calm)
+    dump = told if place == "the store's dump" else calm
     made: Any = SimpleNamespace(
         system=SimpleNamespace(
             folder=folder,
@@ -147,7 +141,7 @@ def test_a_leak_is_found_wherever_it_lies(onboard: Driver, tmp_path: Path, kind:
             secret="whsec_signing",
             environment={"ONBOARDING_VAULT_KEYS": "k1:" + "A" * 43 + "="},
         ),
-        database=SimpleNamespace(dump=lambda _dsn: dumps[0]),
+        database=SimpleNamespace(dump=lambda _dsn: dump),
         dsn="",
         broker=SimpleNamespace(data=data),
     )

@@ -1,21 +1,30 @@
-"""A Deel that answers what a test tells it to, clients that are not patient, and names that resolve as told."""
+"""A world, a Deel that answers as a test tells it, clients that are not patient, names that resolve as told."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from onboarding.transport import Http
 from tests.onboarding.deel_wire import Wire
+from tests.onboarding.worlds import Driver, driver
+
+
+@pytest.fixture
+def onboard(sqlite_url: str) -> Iterator[Driver]:
+    """A world on SQLite; who needs PostgreSQL too has a fixture of the same name."""
+    with driver(sqlite_url) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def http_client():
-    client = Http(connect_s=2, read_s=2, total_s=4)
-    yield client
-    client.close()
+    with closing(Http(connect_s=2, read_s=2, total_s=4)) as client:
+        yield client
 
 
 @pytest.fixture
@@ -27,9 +36,8 @@ def wire(http_client):
 
 @pytest.fixture
 def client():
-    client = Http(connect_s=1, read_s=1, total_s=2)
-    yield client
-    client.close()
+    with closing(Http(connect_s=1, read_s=1, total_s=2)) as client:
+        yield client
 
 
 @pytest.fixture

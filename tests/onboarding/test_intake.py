@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,15 +15,9 @@ from onboarding.events import Message
 from onboarding.store import events as statements
 from onboarding.store.engine import StoreUnavailable
 from onboarding.store.tables import dead_letters, events, runs
-from tests.onboarding.worlds import Death, Driver, driver
+from tests.onboarding.worlds import Death, Driver
 
 PLAIN = Message(b'{"type": "contract.created", "contract_id": "c-1", "organization_id": "org-1"}', {}, "")
-
-
-@pytest.fixture
-def onboard(sqlite_url: str) -> Iterator[Driver]:
-    with driver(sqlite_url) as made:
-        yield made
 
 
 def count(onboard: Driver, table) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -23,15 +22,9 @@ from onboarding.store.sql import from_now
 from onboarding.store.tables import runs as table
 from onboarding.store.tables import worker_tokens
 from tests.onboarding.store.rows import KEYRING, ORG, TERMS, add_run, claim, run_row, secret
-from tests.onboarding.worlds import Death, Driver, driver
+from tests.onboarding.worlds import Death, Driver, die, driver
 
 DELETE = "DELETE /workers/{worker_id}/session"
-
-
-@pytest.fixture
-def onboard(sqlite_url: str) -> Iterator[Driver]:
-    with driver(sqlite_url) as made:
-        yield made
 
 
 def once(point: str, action) -> None:
@@ -44,10 +37,6 @@ def once(point: str, action) -> None:
             action()
 
     failpoints.arm(point, first_time_only)
-
-
-def die() -> None:
-    raise Death
 
 
 def same_worker(onboard: Driver, *contracts: str) -> None:

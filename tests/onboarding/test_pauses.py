@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from structlog.testing import capture_logs
 
 from onboarding.runs import Reason, State, Step
 from onboarding.store import organizations
 from onboarding.store.events import HOME
-from tests.onboarding.worlds import Driver, driver
-
-
-@pytest.fixture
-def onboard(sqlite_url: str) -> Iterator[Driver]:
-    with driver(sqlite_url) as made:
-        yield made
+from tests.onboarding.worlds import Driver
 
 
 def test_new_runs_do_not_take_the_turn_of_the_probe(onboard: Driver):

@@ -24,7 +24,7 @@ from onboarding.store.sql import from_now
 from onboarding.store.tables import attempts, deel_tokens, worker_tokens
 from onboarding.store.tables import runs as runs_table
 from onboarding.vault import Keyring
-from tests.onboarding.worlds import Death, Driver, driver
+from tests.onboarding.worlds import Death, Driver, die, driver
 
 POINTS = [f"{step}.{point}" for step in STEPS for point in STEP_POINTS] + [
     "issue_token.intending",
@@ -120,10 +120,6 @@ def test_a_blow_at_any_effect_costs_a_try_and_nothing_else(onboard_sqlite: Drive
         if struck is None:
             break
     assert nth > 40, "there are more effects than that: the blows did not fall"
-
-
-def die() -> None:
-    raise Death
 
 
 def blow_at(nth: int, blow, points: frozenset[str]) -> list[str]:

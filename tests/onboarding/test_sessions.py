@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -10,19 +9,9 @@ import pytest
 from onboarding import failpoints
 from onboarding.runs import STEPS, Reason, State, Step
 from onboarding.store import organizations, runs
-from tests.onboarding.worlds import Death, Driver, driver
+from tests.onboarding.worlds import Death, Driver, die
 
 DELETE = "DELETE /workers/{worker_id}/session"
-
-
-@pytest.fixture
-def onboard(sqlite_url: str) -> Iterator[Driver]:
-    with driver(sqlite_url) as made:
-        yield made
-
-
-def die() -> None:
-    raise Death
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])

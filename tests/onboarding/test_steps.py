@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -23,16 +22,10 @@ from onboarding.store.events import HOME
 from onboarding.store.sql import from_now
 from onboarding.store.tables import runs as table
 from onboarding.store.tables import worker_tokens
-from tests.onboarding.worlds import Driver, driver
+from tests.onboarding.worlds import Driver
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 OK = Receipt(200, "req-1")
-
-
-@pytest.fixture
-def onboard(sqlite_url: str) -> Iterator[Driver]:
-    with driver(sqlite_url) as made:
-        yield made
 
 
 def replay(onboard: Driver, **wish) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,15 +16,9 @@ from onboarding.store.sql import from_now
 from onboarding.store.tables import runs
 from onboarding.turns import Nudge
 from tests.onboarding.store.rows import ORG, add_run, run_row
-from tests.onboarding.worlds import Driver, driver
+from tests.onboarding.worlds import Driver
 
 FULL = statements.IN_FLIGHT
-
-
-@pytest.fixture
-def onboard(sqlite_url: str) -> Iterator[Driver]:
-    with driver(sqlite_url) as made:
-        yield made
 
 
 def under_way(store: Store, count: int, **how: Any) -> None:

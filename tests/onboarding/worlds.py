@@ -32,6 +32,11 @@ class Death(BaseException):
     """The process died here: nothing of ours may catch it."""
 
 
+def die() -> None:
+    """For a fail point."""
+    raise Death
+
+
 class Driver:
     """Delivers messages to the steps as a broker would, and moves the clock so that nobody waits."""
 

@@ -13,26 +13,23 @@ from tests.chaos.plant import LEASE_S, Plant, wait_for
 from tests.chaos.scenarios import hire, scenario, until_some
 from tests.chaos.servers import clock_ahead
 
-KINDS = {
-    "kill -9": "kill",
-    "exception": "raise",
-    "cut connection": "cut",
-    "disk full": "disk_full",
-    "pause beyond the lease": f"pause:{LEASE_S * 1.3:g}",
-    "clock jump": "clock",
+KINDS: dict[str, tuple[str, ...]] = {  # one after the other, where there are several
+    "kill -9": ("kill",),
+    "exception": ("raise",),
+    "cut connection": ("cut",),
+    "disk full": ("disk_full",),
+    "pause beyond the lease": (f"pause:{LEASE_S * 1.3:g}",),
+    "clock jump": ("clock:3600", "clock:-3600", "clock:90000"),
 }
-JUMPS_S = itertools.cycle((3600, -3600, 90_000))
 SHORT = "kill -9"
 
 
-def _blow(kind: str, made: Plant, _dice: random.Random, say: Say) -> Expected:
+def _blow(actions: tuple[str, ...], made: Plant, _dice: random.Random, say: Say) -> Expected:
     fired = made.system.folder / "fired"
     fired.mkdir()
-    armed = ",".join(f"{point}={kind}" for point in sorted(POINTS))
-    clock: dict[str, str] = {}
-    if kind == "clock":  # of the process that gets there; the database's and Deel's go on
-        armed = ",".join(f"{point}=clock:{jump}" for point, jump in zip(sorted(POINTS), JUMPS_S, strict=False))
-        clock = clock_ahead(made.system.folder, 0)
+    armed = ",".join(map("=".join, zip(sorted(POINTS), itertools.cycle(actions), strict=False)))
+    # the clock is that of the process that gets there; the database's and Deel's go on
+    clock = clock_ahead(made.system.folder, 0) if actions[0].startswith("clock") else {}
     for name, machine in made.machines.items():
         if name != "beat":  # it runs no code of ours that has a point
             blows = {"ONBOARDING_FAILPOINTS": armed, "ONBOARDING_FAILPOINTS_DIR": str(fired)}
