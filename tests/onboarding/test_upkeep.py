@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select, update
 
 from onboarding import failpoints, upkeep
-from onboarding.runs import State, Step
+from onboarding.runs import Reason, State, Step
+from onboarding.store import organizations
 from onboarding.store import runs as run_statements
+from onboarding.store import upkeep as statements
+from onboarding.store.engine import Store
 from onboarding.store.sql import from_now
 from onboarding.store.tables import notifications, turns
+from tests.onboarding.store.rows import add_run, run_row
 from tests.onboarding.worlds import Death, Driver, driver
 
 
@@ -166,3 +172,61 @@ def test_failures_that_wait_for_a_target_do_not_hide_new_ones(onboard: Driver, m
     onboard.store.write(lambda db: db.execute(update(turns).values(last_at=from_now(-3600))))
     assert upkeep.tell_failures(onboard.world, 5) == 1
     assert ("onboarding.failed", "c-2") in told(onboard)
+
+
+def test_a_broker_that_is_away_is_no_fruitless_nudge(onboard: Driver):
+    """When it is back, nobody waits for longer than a turn: nothing was sent, so nothing was in vain."""
+    for number in range(3):
+        onboard.hire(f"c-{number}")
+    for _ in range(6):
+        onboard.pass_time()
+        assert upkeep.reconcile(onboard.world, lambda *_: False, 0.0) == 0
+    rows = [onboard.run(f"c-{number}") for number in range(3)]
+    assert all((row.nudge_at - row.now).total_seconds() < 1 and row.nudges == 0 for row in rows)
+
+
+def test_many_paused_organisations_do_not_keep_the_reconciler_busy(store: Store):
+    """Each gets one probe's message, and the round ends."""
+    for number in range(120):
+        add_run(
+            store,
+            f"run-{number}",
+            organization_id=f"org-{number}",
+            state="waiting",
+            reason="scope_missing",
+            nudge_at=from_now(900),
+        )
+        store.write(lambda db, of=f"org-{number}": organizations.pause(db, of, Reason.SCOPE_MISSING, None))
+    store.write(lambda db: db.execute(update(organizations.organizations).values(probe_at=from_now(-1))))
+    store.write(organizations.nudge_probes)
+    rounds = [len(store.write(lambda db: statements.take_due(db, 100, 60))) for _ in range(3)]
+    assert rounds == [100, 20, 0]
+    store.write(organizations.nudge_probes)
+    assert store.write(lambda db: statements.take_due(db, 100, 60)) == []
+
+
+def test_a_clock_that_jumped_back_holds_nobody_up(store: Store):
+    """Leases begin anew, waits are over, and who waits for an act of somebody's still does."""
+    ahead = {"updated_at": from_now(3600)}
+    add_run(store, "run-1", state="running", lease_until=from_now(3660), nudge_at=from_now(3660), **ahead)
+    add_run(store, "run-2", state="waiting", next_attempt_at=from_now(3630), nudge_at=from_now(3690), **ahead)
+    add_run(store, "run-3", state="waiting", reason="consent_missing", **ahead)
+    add_run(store, "run-4", nudge_at=from_now(30))
+    assert store.write(lambda db: statements.mend_clock(db, 60)) == 3
+    assert [row.id for row in store.write(lambda db: statements.take_due(db, 10, 60))] == ["run-2"]
+    assert 50 < (run_row(store, "run-1").lease_until - datetime.now(UTC)).total_seconds() < 61
+    assert run_row(store, "run-3").nudge_at is None
+    assert store.write(lambda db: statements.mend_clock(db, 60)) == 0
+
+
+def test_a_consent_that_is_no_longer_asked_for_is_not_waited_for(onboard: Driver):
+    """ONBOARDING_CONSENT went back to off."""
+    world, due = onboard.world, []
+    onboard.world = replace(world, consent_required=True)
+    onboard.hire()
+    onboard.carry()
+    assert (onboard.run().reason, onboard.run().nudge_at) == (Reason.CONSENT_MISSING, None)
+    onboard.world = world
+    upkeep.reconcile(world, lambda _run_id, contract_id, _step: not due.append(contract_id), 0.0)
+    assert due == ["c-1"]
+    assert onboard.carry() == State.COMPLETED
