@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import psycopg
 from kombu import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from onboarding.store import migrate, organizations
-from onboarding.store.engine import Store
+from onboarding.store.engine import Store, StoreUnavailable
 from tasks import topology
+from tasks.connect import BROKER_ERRORS
 from tests.chaos.servers import Postgres, RabbitMQ
 from tests.integration.proxy import Proxy, proxied, proxy_to
 from tests.integration.system import ROOT, System
@@ -180,10 +181,10 @@ def plant(servers: Servers, logs: Path, *, rate: int | None, workers: int = 2, *
 
 
 def wait_for(condition, timeout_s: float) -> bool:  # type: ignore[no-untyped-def]
-    """False where it did not come true. A store that is away is not an answer."""
+    """False where it did not come true. A store or a broker that is away is not an answer."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        with contextlib.suppress(psycopg.Error, Exception):
+        with contextlib.suppress(SQLAlchemyError, StoreUnavailable, *BROKER_ERRORS):
             if condition():
                 return True
         time.sleep(0.2)

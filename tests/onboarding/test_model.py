@@ -9,7 +9,7 @@ import itertools
 from dataclasses import replace
 from typing import Final
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -235,13 +235,20 @@ class Onboarding(RuleBasedStateMachine):
         return self.world.run(self.contract)
 
 
-def explore(store_url: str, examples: int) -> None:
-    """Let so many interleavings happen."""
+def explore(store_url: str, examples: int, begin_from: int | None = None) -> None:
+    """Let so many interleavings happen: the same ones each time that they begin from the same number."""
     with driver(store_url) as world, capture_logs():
         world.world = replace(world.world, consent_required=True)
         machine = type("OnboardingHere", (Onboarding,), {"world": world})
+        if begin_from is not None:
+            machine = seed(begin_from)(machine)
         how = settings(
-            max_examples=examples, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,  # an interleaving that it remembers from another day is not of this seed
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
         )
         run_state_machine_as_test(machine, settings=how)
 
