@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections import deque
 from typing import Final
 
+import structlog
 from pydantic import SecretStr
 
 from onboarding.deel import TryLater
@@ -20,15 +22,21 @@ from onboarding.runs import Reason
 from onboarding.store import budgets
 from onboarding.store.engine import Store
 
-SLACK_S: Final = 0.1
+log = structlog.get_logger(__name__)
+
+SLACK_S: Final = 0.012
 """Added to the window: half for calls that start late here, half for those that take longer on their way to Deel."""
-LATE_S: Final = 0.05
+LATE_S: Final = 0.006
 """A call that takes longer than this to get on its way has lost its slot."""
+MOST_SLOTS: Final = 20
+"""Of a rate above it, the window is a part of a second: the row stays small."""
 LONGEST_WAIT_S: Final = 20.0
 """A step that would wait longer is tried later, so that it does not outlive its lease."""
 MAX_OVERSLEPT: Final = 5
 LONGEST_LEAD_S: Final = 2.0
 """How far ahead a slot is taken where the store is slow to commit."""
+CLOCKS_AGREE_S: Final = 30.0
+"""Two clocks that nobody sets drift apart by less than LATE_S in that time."""
 
 
 def fingerprint_of(token: SecretStr) -> str:
@@ -40,11 +48,12 @@ class Budget:
     """The budget of one Deel token. Safe for threads and processes: the store holds it."""
 
     def __init__(self, store: Store, token: SecretStr, rate: float) -> None:
-        slots = max(1, math.floor(rate))
+        slots = max(1, min(math.floor(rate), MOST_SLOTS))
         self.fingerprint = fingerprint_of(token)
         self.rate = rate
         self._store = store
         self._pace = budgets.Pace(slots, slots / rate + SLACK_S, LONGEST_WAIT_S)
+        self._clocks = Clocks()
 
     def take(self) -> float:
         """Wait for a slot, at most 20 s, and no longer than the step has left. To be called before every request.
@@ -58,24 +67,60 @@ class Budget:
         lead_s = 0.0
         for _ in range(MAX_OVERSLEPT):
             slot = self._reserve(patience_s, lead_s)
-            if slot.wait_s > patience_s:
-                raise TryLater(Reason.RATE_LIMITED, after_s=slot.wait_s)
-            time.sleep(max(0.0, slot.latest - time.monotonic()))
-            late_s = time.monotonic() - slot.earliest
+            earliest, latest = self._clocks.ours(slot)
+            time.sleep(max(0.0, latest - time.monotonic()))
+            late_s = time.monotonic() - earliest
             if late_s < LATE_S:
-                return slot.earliest + LATE_S  # later, its time has passed: another call may start with ours
+                return earliest + LATE_S  # later, its time has passed: another call may start with ours
             lead_s = min(2 * late_s, LONGEST_LEAD_S)  # a commit takes that long here: the next begins after it
         raise TryLater(Reason.RATE_LIMITED)
 
     def _reserve(self, patience_s: float, lead_s: float) -> budgets.Slot:
-        return self._store.write(
-            lambda db: budgets.reserve(db, self.fingerprint, self._pace, patience_s, lead_s=lead_s)
-        )
+        for _ in range(2):
+            slot = self._store.write_one(
+                lambda db: budgets.reserve(db, self.fingerprint, self._pace, patience_s, lead_s)
+            )
+            if slot is not None:
+                return slot
+            wait_s = self._store.write(lambda db: budgets.lay_out(db, self.fingerprint, self._pace))
+            if wait_s > patience_s:
+                break
+        raise TryLater(Reason.RATE_LIMITED, after_s=wait_s)
 
     def hold(self, seconds: float) -> None:
-        """After a 429: nobody starts for so long."""
-        self._store.write(lambda db: budgets.hold(db, self.fingerprint, self._pace, seconds))
+        """After a 429: nobody starts for so long, and fewer start for a while."""
+        slower_s = self._store.write(lambda db: budgets.hold(db, self.fingerprint, self._pace, seconds))
+        if slower_s is not None:
+            log.warning("budget_slowed", rate=self.rate, now=round(self.rate_with(slower_s), 1))
 
-    def in_use(self) -> int:
-        """Slots taken at this moment."""
-        return self._store.read(lambda db: budgets.in_use(db, self.fingerprint))
+    def use(self) -> budgets.Use:
+        """Slots taken at this moment, and whether the pace is slower."""
+        return self._store.read(lambda db: budgets.use(db, self.fingerprint))
+
+    def rate_with(self, slower_s: float) -> float:
+        """Requests per second while each window is longer by so much."""
+        return self._pace.slots / (self._pace.slots / self.rate + slower_s)
+
+
+class Clocks:
+    """How far the database's clock is ahead of this process's monotonic one: between two bounds.
+
+    An answer gives bounds as far apart as it took, with the wait for the row in it. Those of the quickest answer
+    lately hold for the others, too, unless one contradicts them: then a clock was set.
+    """
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, float, float]] = deque(maxlen=50)
+
+    def ours(self, slot: budgets.Slot) -> tuple[float, float]:
+        """When the slot begins on our clock, at the earliest and at the latest."""
+        seen = (slot.answered, slot.given_at - slot.answered, slot.given_at - slot.asked)
+        while self._seen and self._seen[0][0] < slot.answered - CLOCKS_AGREE_S:
+            self._seen.popleft()
+        self._seen.append(seen)
+        least = max(each[1] for each in self._seen)
+        most = min(each[2] for each in self._seen)
+        if least > most:
+            self._seen = deque([seen], maxlen=50)
+            _, least, most = seen
+        return slot.begins_at - most, slot.begins_at - least

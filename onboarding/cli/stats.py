@@ -29,7 +29,7 @@ def stats_command(*, as_json: bool) -> None:
     with open_store(settings) as store:
         found = store.read(runs.stats)
         pauses = store.read(organizations.paused)
-        budget = {"rate": settings.deel_rate, "in_use": _in_use(settings, store)}
+        budget = _budget(settings, store)
     if as_json:
         paused = [
             {"organization_id": each.id, "reason": each.paused_reason, "next_probe_at": each.probe_at}
@@ -44,30 +44,35 @@ def stats_command(*, as_json: bool) -> None:
             hint(f"next  onboarding resume {each.id}")
 
 
-def _in_use(settings: Settings, store: Store) -> int | None:
-    """None: no token is set here, so nobody knows which budget is meant."""
-    token = settings.deel_token
-    return Budget(store, token, settings.deel_rate).in_use() if token else None
+def _budget(settings: Settings, store: Store) -> dict[str, Any]:
+    """Without a token nobody knows which budget is meant: its use is None then."""
+    if settings.deel_token is None:
+        return {"rate": settings.deel_rate, "rate_now": settings.deel_rate, "in_use": None}
+    budget = Budget(store, settings.deel_token, settings.deel_rate)
+    use = budget.use()
+    rate_now = budget.rate_with(use.slower_s) if use.slower_s else budget.rate
+    return {"rate": budget.rate, "rate_now": round(rate_now, 1), "in_use": use.in_use}
 
 
 def _lines(found: Mapping[str, Any], budget: Mapping[str, Any], pauses: Sequence[Any]) -> list[tuple[str, str]]:
-    oldest, in_use = found["oldest_waiting_at"], budget["in_use"]
+    oldest = found["oldest_waiting_at"]
     waited = f"{moment(oldest)} ({length(datetime.now(UTC) - oldest)} ago)" if oldest else "none"
     return [
         ("runs", _counts(found["runs"])),
         ("reasons", _counts(found["reasons"])),
         ("events", _counts(found["events"])),
         ("dead letters", str(found["dead_letters"])),
-        ("budget", _use(in_use, budget["rate"])),
+        ("budget", _use(**budget)),
         ("oldest not ended", waited),
         *([("paused", _pause(each)) for each in pauses] or [("paused", "none")]),
     ]
 
 
-def _use(in_use: int | None, rate: float) -> str:
+def _use(rate: float, rate_now: float, in_use: int | None) -> str:
     if in_use is None:
         return f"{rate:g} requests per second; its use is unknown without ONBOARDING_DEEL_TOKEN"
-    return f"{in_use} of {rate:g} requests per second in use"
+    slower = f"; slowed to {rate_now:g}: Deel refused calls a moment ago" if rate_now < rate else ""
+    return f"{in_use} of {rate:g} requests per second in use{slower}"
 
 
 def _pause(each: Any) -> str:

@@ -5,28 +5,45 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Float, Integer, bindparam, case, select, update
 
-from onboarding.store.sql import clock
+from onboarding.store.sql import epoch, first_of, length_of, turned
 from onboarding.store.tables import budgets
 from onboarding.store.upsert import insert_or_ignore
 
-if TYPE_CHECKING:
-    from datetime import datetime
+FIRST_SLOWER_S: Final = 0.25
+"""By so much a window is longer after the first refusal: five calls in 1.27 s are 3.9 a second."""
+SLOWEST_S: Final = 4.0
+SLOW_FOR_S: Final = 5.0
+"""So long without a refusal, and the pace is the old one."""
+ONE_REFUSAL_S: Final = 1.0
+"""Calls that were under way together are refused together: that is one refusal, not four."""
 
-# The clock is read after the wait for the row, not before: PostgreSQL computes what surrounds the inner query
-# when the inner one has its row, and its lock.
-_WAITED = (
-    select(budgets.c.free_at)
-    .where(budgets.c.fingerprint == bindparam("budget"))
-    .with_for_update()
-    .cte("waited")
-    .prefix_with("MATERIALIZED", dialect="postgresql")
+_BUDGET = budgets.c.fingerprint == bindparam("budget")
+_NOW, _LEAD = epoch(), bindparam("lead_s", type_=Float)
+_FREE = first_of(budgets.c.free_at)  # the slot that was taken longest ago
+_BEGIN = case((_FREE > _NOW + _LEAD, _FREE), else_=_NOW + _LEAD)
+_SLOWER = case((budgets.c.slow_until > _NOW, budgets.c.slower_s), else_=0.0)
+# One statement, so that its commit is all that the next in line waits for. PostgreSQL computes it anew where it had
+# to wait for one that changed the row.
+_TAKE = (
+    update(budgets)
+    .where(
+        _BUDGET,
+        length_of(budgets.c.free_at) == bindparam("slots", type_=Integer),
+        bindparam("patience_s", type_=Float) >= _FREE - _NOW,
+    )
+    .values(
+        begins_at=_BEGIN,
+        free_at=turned(budgets.c.free_at, _BEGIN + bindparam("window_s", type_=Float) + _SLOWER),
+    )
+    .returning(budgets.c.begins_at, _NOW)
 )
-_LOCKED = select(_WAITED.c.free_at, clock().label("now"))
-_TAKE = update(budgets).where(budgets.c.fingerprint == bindparam("budget")).returning(clock())
+_LOOK = select(budgets, _NOW.label("now")).where(_BUDGET)
+_LOCK = _LOOK.with_for_update()
+_LAY = update(budgets).where(_BUDGET).values(free_at=bindparam("slots_free_at"))
 
 
 @dataclass(frozen=True)
@@ -40,66 +57,78 @@ class Pace:
 
 @dataclass(frozen=True)
 class Slot:
-    """A slot that begins in `wait_s`, between two moments of this process's monotonic clock.
+    """A slot: when it begins by the database's clock, and what that clock said when it was given.
 
-    Between them lies the database's answer on its way, and however long this process stood still meanwhile.
+    `asked` and `answered`, on this process's monotonic clock, lie around that moment.
     """
 
-    wait_s: float
-    earliest: float
-    latest: float
+    begins_at: float
+    given_at: float
+    asked: float
+    answered: float
 
 
-def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float, lead_s: float = 0.0) -> Slot:
-    """Take the slot that comes free first, to begin in `lead_s` at the earliest.
+def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float, lead_s: float = 0.0) -> Slot | None:
+    """Take the slot that comes free first, to begin in `lead_s` at the earliest. One statement.
 
-    A wait beyond `patience_s` (at most the pace's longest wait) means that nothing was taken. Requests are served
-    in the order in which they asked: each waits for the row, and then gets the earliest time that is left.
+    None: nothing was taken, as it would be a longer wait than `patience_s`, or as the slots are to be laid out first.
     """
-    free_at, now = _locked(db, fingerprint, pace)
-    first = min(range(pace.slots), key=free_at.__getitem__)
-    start = max(now + lead_s, free_at[first])
-    if start - now <= patience_s:
-        free_at[first] = start + pace.window_s
-    # the two clocks are compared here, not at the reading: that one waited for the row, nobody knows how long
     asked = time.monotonic()
-    written = _write(db, fingerprint, free_at, now)
-    return Slot(start - now, asked + start - written, time.monotonic() + start - written)
+    wanted = {"budget": fingerprint, "slots": pace.slots, "window_s": pace.window_s}
+    row = db.execute(_TAKE, wanted | {"patience_s": patience_s, "lead_s": lead_s}).one_or_none()
+    return Slot(row[0], row[1], asked, time.monotonic()) if row is not None else None
 
 
-def hold(db: Connection, fingerprint: str, pace: Pace, seconds: float) -> None:
-    """Let nobody start for so many seconds: Deel refused a call, somebody else spends the same budget."""
-    free_at, now = _locked(db, fingerprint, pace)
-    _write(db, fingerprint, [max(time, now + min(seconds, pace.longest_wait_s)) for time in free_at], now)
+def lay_out(db: Connection, fingerprint: str, pace: Pace) -> float:
+    """See that the row has a time for each slot; returns the seconds until the next one comes free.
 
-
-def in_use(db: Connection, fingerprint: str) -> int:
-    """How many slots are taken at this moment."""
-    row = db.execute(select(budgets.c.free_at, clock().label("now")).where(budgets.c.fingerprint == fingerprint))
-    found = row.one_or_none()
-    return sum(time > found.now.timestamp() for time in json.loads(found.free_at)) if found else 0
-
-
-def _row(db: Connection, fingerprint: str) -> Row[Any]:
-    row = db.execute(_LOCKED, {"budget": fingerprint}).one_or_none()
-    if row is not None:
-        return row
+    A slot that is taken for longer than anybody can have waited was written before the clock jumped back.
+    """
     insert_or_ignore(db, budgets, fingerprint=fingerprint, free_at="[]")
-    return db.execute(_LOCKED, {"budget": fingerprint}).one()
-
-
-def _locked(db: Connection, fingerprint: str, pace: Pace) -> tuple[list[float], float]:
-    row = _row(db, fingerprint)
+    row = db.execute(_LOCK, {"budget": fingerprint}).one()
     free_at: list[float] = json.loads(row.free_at)
-    now = row.now.timestamp()
-    # a slot that is taken for longer than anybody can have waited was written before the clock jumped back
-    latest = now + pace.longest_wait_s + pace.window_s
-    free_at = [time if time <= latest else now + pace.window_s for time in sorted(free_at)[-pace.slots :]]
-    return free_at + [now] * (pace.slots - len(free_at)), now
+    longest_s = pace.longest_wait_s + pace.window_s + SLOWEST_S
+    sound = [time if time <= row.now + longest_s else row.now + pace.window_s for time in free_at]
+    laid = ([row.now] * pace.slots + sorted(sound))[-pace.slots :]
+    if free_at != sound or len(free_at) != pace.slots:
+        _lay(db, fingerprint, laid)
+    waits: float = (sound if len(free_at) == pace.slots else laid)[0] - row.now
+    return max(0.0, waits)
 
 
-def _write(db: Connection, fingerprint: str, free_at: list[float], now: float) -> float:
-    """Those that are taken; a slot that is not in the list is free. Returns the database's clock at the writing."""
-    taken = json.dumps([round(time, 6) for time in free_at if time > now])
-    written: datetime = db.execute(_TAKE, {"budget": fingerprint, "free_at": taken}).scalar_one()
-    return written.timestamp()
+def hold(db: Connection, fingerprint: str, pace: Pace, seconds: float) -> float | None:
+    """Let nobody start for so many seconds, and then fewer for a while: somebody else spends the same budget.
+
+    Returns by how many seconds a window is longer now; None where another refusal of this moment saw to that.
+    """
+    lay_out(db, fingerprint, pace)
+    row = db.execute(_LOCK, {"budget": fingerprint}).one()
+    until = row.now + min(seconds, pace.longest_wait_s)
+    _lay(db, fingerprint, [max(time, until) for time in json.loads(row.free_at)])
+    if row.slow_until > row.now + SLOW_FOR_S - ONE_REFUSAL_S:
+        return None
+    slower_s = min(SLOWEST_S, row.slower_s * 2) if row.slow_until > row.now else FIRST_SLOWER_S
+    slowed = {"slower_s": slower_s, "slow_until": row.now + SLOW_FOR_S}
+    db.execute(update(budgets).where(budgets.c.fingerprint == fingerprint).values(**slowed))
+    return slower_s
+
+
+@dataclass(frozen=True)
+class Use:
+    """`in_use`: slots that are taken. `slower_s`: by how much a window is longer, since Deel refused a call."""
+
+    in_use: int = 0
+    slower_s: float = 0.0
+
+
+def use(db: Connection, fingerprint: str) -> Use:
+    """At this moment."""
+    row = db.execute(_LOOK, {"budget": fingerprint}).one_or_none()
+    if row is None:
+        return Use()
+    taken = sum(time > row.now for time in json.loads(row.free_at))
+    return Use(taken, row.slower_s if row.slow_until > row.now else 0.0)
+
+
+def _lay(db: Connection, fingerprint: str, free_at: list[float]) -> Any:
+    return db.execute(_LAY, {"budget": fingerprint, "slots_free_at": json.dumps(free_at)})

@@ -30,7 +30,9 @@ AGAIN_AT_ONCE = ("40", "55P03", "08", "57P", "25P03")
 UNAVAILABLE = ("53", "57014", "58", "25006")
 _PASSING_WORDS = ("starting up", "shutting down", "recovery", "too many", "reserved", "terminating")
 # at READ COMMITTED each statement sees a snapshot of its own anyway: without a transaction, two round trips less
-_READING: dict[str, dict[str, Any]] = {"sqlite": {"read_only": True}, "postgresql": {"isolation_level": "AUTOCOMMIT"}}
+_ALONE: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"}
+_READING: dict[str, dict[str, Any]] = {"sqlite": {"read_only": True}, "postgresql": _ALONE}
+_WRITING_ONE: dict[str, dict[str, Any]] = {"sqlite": {}, "postgresql": _ALONE}
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - a state of the world, named as it is
@@ -51,6 +53,7 @@ class Store:
     def __init__(self, url: str, *, patience_s: float = 5.0) -> None:
         self.engine = make_engine(url)
         self._reader = self.engine.execution_options(**_READING[self.engine.dialect.name])
+        self._alone = self.engine.execution_options(**_WRITING_ONE[self.engine.dialect.name])
         self._retrying = Retrying(
             retry=retry_if_exception(_passing),
             stop=stop_after_delay(patience_s),
@@ -70,6 +73,16 @@ class Store:
             return result
 
         written = self._run(committing, self.engine)
+        fail_point("store.committed")
+        return written
+
+    def write_one(self, work: Callable[[Connection], T]) -> T:
+        """Run `work`, which executes one statement and no more: it is a transaction by itself, in one round trip.
+
+        Raises StoreUnavailable when the store stays away for longer than the patience.
+        """
+        fail_point("store.committing")
+        written = self._run(work, self._alone)
         fail_point("store.committed")
         return written
 

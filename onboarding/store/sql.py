@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BindParameter, DateTime, Float, String, TypeDecorator, bindparam
+from sqlalchemy import BindParameter, DateTime, Float, Integer, String, TypeDecorator, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -96,3 +96,77 @@ def _clock_postgresql(element: clock, compiler: SQLCompiler, **kw: Any) -> str: 
 @compiles(clock, "sqlite")
 def _clock_sqlite(element: clock, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
     return "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000')"
+
+
+class epoch(FunctionElement[float]):  # noqa: N801 - reads as the SQL function that it is
+    """The database's clock as seconds since 1970, at this very moment."""
+
+    name = "epoch"
+    inherit_cache = True
+    type = Float()
+
+
+class first_of(FunctionElement[float]):  # noqa: N801 - as above
+    """The first number of a JSON list that is kept as text."""
+
+    name = "first_of"
+    inherit_cache = True
+    type = Float()
+
+
+class length_of(FunctionElement[int]):  # noqa: N801 - as above
+    """Of a JSON list that is kept as text."""
+
+    name = "length_of"
+    inherit_cache = True
+    type = Integer()
+
+
+class turned(FunctionElement[str]):  # noqa: N801 - as above
+    """A JSON list without its first number, and with another one at its end."""
+
+    name = "turned"
+    inherit_cache = True
+    type = String()
+
+
+@compiles(epoch, "postgresql")
+def _epoch_postgresql(element: epoch, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
+    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+
+
+@compiles(epoch, "sqlite")
+def _epoch_sqlite(element: epoch, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(first_of, "postgresql")
+def _first_of_postgresql(element: first_of, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"CAST(CAST({compiler.process(element.clauses, **kw)} AS jsonb) ->> 0 AS double precision)"
+
+
+@compiles(first_of, "sqlite")
+def _first_of_sqlite(element: first_of, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"json_extract({compiler.process(element.clauses, **kw)}, '$[0]')"
+
+
+@compiles(length_of, "postgresql")
+def _length_of_postgresql(element: length_of, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"jsonb_array_length(CAST({compiler.process(element.clauses, **kw)} AS jsonb))"
+
+
+@compiles(length_of, "sqlite")
+def _length_of_sqlite(element: length_of, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"json_array_length({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(turned, "postgresql")
+def _turned_postgresql(element: turned, compiler: SQLCompiler, **kw: Any) -> str:
+    numbers, last = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"CAST((CAST({numbers} AS jsonb) - 0) || to_jsonb(CAST({last} AS double precision)) AS text)"
+
+
+@compiles(turned, "sqlite")
+def _turned_sqlite(element: turned, compiler: SQLCompiler, **kw: Any) -> str:
+    numbers, last = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"json_insert(json_remove({numbers}, '$[0]'), '$[#]', {last})"

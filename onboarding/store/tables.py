@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -59,8 +60,11 @@ budgets: Final = Table(
     "budgets",
     metadata,
     Column("fingerprint", ID, primary_key=True),
-    # JSON: of each slot that is taken, until when: seconds since 1970 by the database's clock
+    # All of it in seconds since 1970 by the database's clock. JSON: when each slot comes free, in the order of taking
     Column("free_at", Text, nullable=False),
+    Column("begins_at", Float, nullable=False, default=0.0, server_default="0"),  # of the slot that was taken last
+    Column("slower_s", Float, nullable=False, default=0.0, server_default="0"),  # added to each window, since Deel
+    Column("slow_until", Float, nullable=False, default=0.0, server_default="0"),  # refused a call, until then
 )
 
 runs: Final = Table(
