@@ -15,6 +15,7 @@ from onboarding.failpoints import fail_point
 from onboarding.store import events, organizations
 from onboarding.store.engine import Store, StoreUnavailable
 from onboarding.store.events import HOME, Filing, NewRun
+from onboarding.store.line import Line
 from onboarding.vault import Keyring, VaultError
 
 log = structlog.get_logger(__name__)
@@ -30,7 +31,7 @@ class Intake:
     store: Store
     keyring: Keyring
     signing_keys: Mapping[str, SecretStr]
-    lease_s: float
+    line: Line
     fingerprint: str | None = None
 
     def accept(self, message: Message) -> list[NewRun]:
@@ -61,7 +62,7 @@ class Intake:
     def _file(self, message: Message, answers: list[Event | Ignored | Dead]) -> list[NewRun]:
         def filed(db: Connection) -> list[NewRun]:
             home = organizations.home(db, self.fingerprint) or HOME
-            return events.file(db, message, answers, Filing(self.keyring, home, self.lease_s))
+            return events.file(db, message, answers, Filing(self.keyring, home, self.line))
 
         fail_point("intake.recording")
         made = self.store.write(filed)

@@ -38,6 +38,7 @@ class Again:
 
     seconds: float
     why: str
+    left: str | None = None  # the organisation whose line the run has left a place in
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Rest:
     """This chain ends here: the row says why, and who goes on."""
 
     word: str
+    left: str | None = None  # as above
 
 
 @dataclass(frozen=True)
@@ -86,18 +88,18 @@ def perform(world: World, run_id: str, step: Step, *, redelivered: bool = False)
         return _late(step)
     fail_point(f"{step}.recorded")
     _tell(claim, change)
-    return order_of(change, world.terms.lease_s)
+    return order_of(claim.run.organization_id, change, world.terms.lease_s)
 
 
-def order_of(change: Change, lease_s: float) -> Order:
+def order_of(organization_id: str, change: Change, lease_s: float) -> Order:
     """What a recorded change means for the message. Waits longer than a lease lie in the row alone."""
-    if change.outcome == "done":
-        return Onward() if change.state is State.PENDING else Rest(change.state)
     if change.outcome == "superseded":
         return Anew(change.step)
+    if change.outcome == "done" and change.state is State.PENDING:
+        return Onward()
     if change.wait_s is not None and change.wait_s <= lease_s:
-        return Again(change.wait_s, str(change.reason))
-    return Rest(change.state)
+        return Again(change.wait_s, str(change.reason), left=organization_id)
+    return Rest(change.state, left=organization_id)
 
 
 def _record(world: World, claim: Claim, outcome: AnyOutcome) -> Change | None:

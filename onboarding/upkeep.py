@@ -35,7 +35,7 @@ def reconcile(world: World, nudge: Nudge, every_s: float) -> int:
     if not world.store.write(lambda db: upkeep.my_turn(db, "reconcile", every_s)):
         return 0
     world.store.write(lambda db: _keep_house(db, world))
-    sent = send_due(world.store, world.terms.lease_s, nudge, limit=BATCH, soon_s=every_s)
+    sent = send_due(world.store, world.line, nudge, soon_s=every_s)
     if sent:
         log.info("runs_nudged", count=len(sent))
     return len(sent)

@@ -14,6 +14,7 @@ from onboarding.settings import Settings
 from onboarding.store import organizations
 from onboarding.store.claims import Terms
 from onboarding.store.engine import Store
+from onboarding.store.line import Line
 from onboarding.transport import Http
 from onboarding.vault import Keyring
 
@@ -28,6 +29,7 @@ class World:
     targets: tuple[Target, ...]
     fingerprint: str  # of the token for Deel
     terms: Terms = field(default_factory=Terms)
+    line: Line = field(default_factory=Line)
     backoff: Backoff = field(default_factory=Backoff)
     draw: Callable[[], float] = random.random  # jitter
     consent_required: bool = False
@@ -69,6 +71,7 @@ def build(settings: Settings, publish: Publish) -> World:
         targets=tuple(targets),
         fingerprint=budget.fingerprint,
         terms=Terms(lease_s=settings.lease_seconds, crash_limit=settings.crash_limit),
+        line=Line.for_rate(settings.deel_rate, settings.lease_seconds),
         consent_required=settings.consent == "required",
         close=close,
     )

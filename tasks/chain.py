@@ -76,15 +76,16 @@ def carry(task: Task, step: Step, run_id: str, contract_id: str) -> str:
         match _order(step, run_id, redelivered=redelivered):
             case Onward():  # Celery sends the next link
                 return "done"
-            case Again(seconds, why):
+            case Again(seconds, why, left):
+                _admit_next(left)
                 return _again(task, seconds, why)
             case Anew(back_to):
                 _end_chain(task)
                 nudge(run_id, contract_id, back_to)
                 return f"back to {back_to}"
-            case Rest(word):  # waiting, failed, or somebody else's: the row says why
+            case Rest(word, left):  # waiting, failed, or somebody else's: the row says why
                 _end_chain(task)
-                _admit_next()
+                _admit_next(left)
                 return word
 
 
@@ -122,10 +123,12 @@ def _again(task: Task, seconds: float, why: str) -> str:
         return f"{why}; the broker took no retry"
 
 
-def _admit_next() -> None:
+def _admit_next(organization_id: str | None) -> None:
+    if organization_id is None:
+        return
     try:
         here = world()
-        turns.admit(here.store, here.terms.lease_s, nudge)
+        turns.admit(here.store, here.line, organization_id, nudge)
     except StoreUnavailable as away:  # then it is the reconciler's
         outages.say_once("store_unavailable", error=str(away))
 

@@ -21,6 +21,7 @@ from onboarding.runs import Step
 from onboarding.settings import Settings
 from onboarding.store import notifications, organizations, runs, tokens
 from onboarding.store.engine import Store
+from onboarding.store.line import Line
 from onboarding.store.runs import Replay, where_to_go_on
 from onboarding.turns import send_due
 
@@ -76,7 +77,9 @@ def replay_command(
         _ask(plan, names, yes=yes)
         done = [row for row in plan.rows if _replay(store, plan, row)]
         aside = store.read(lambda db: _aside(db, plan, done))
-        nudged = set(send_due(store, settings.lease_seconds, shell.nudge, limit=len(done), soon_s=0.0))
+        line = Line.for_rate(settings.deel_rate, settings.lease_seconds)
+        organisations = dict.fromkeys(row.organization_id for row in done)
+        nudged = set(send_due(store, line, shell.nudge, organisations, soon_s=0.0))
     if as_json:
         print_json(_document(plan, done, nudged, aside))
     else:

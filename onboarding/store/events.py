@@ -15,7 +15,8 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from onboarding.events import Dead, Event, Ignored, Message
 from onboarding.runs import Facts, State, Step
-from onboarding.store import data_keys, facts, upkeep
+from onboarding.store import data_keys, facts
+from onboarding.store.line import Line, room
 from onboarding.store.sql import from_now, seconds
 from onboarding.store.tables import dead_letters, events, runs
 from onboarding.store.upsert import insert_or_ignore, or_ignore
@@ -52,7 +53,7 @@ class Filing:
 
     keyring: Keyring
     home_organization: str  # of events that name none
-    lease_s: float
+    line: Line
 
 
 def file(
@@ -60,7 +61,7 @@ def file(
 ) -> list[NewRun]:
     """Write down what a message was read as, and make the runs that it asks for. One transaction.
 
-    Returns those that are to be nudged now; where too many are in flight, the reconciler has them come in their turn.
+    Returns those that are to be nudged now; where too many of their organisation are under way, they wait in line.
     """
     made = []
     dead: Dead | None = None
@@ -133,15 +134,16 @@ def _file_event(db: Connection, event: Event, filing: Filing) -> NewRun | None:
     if not _disposed(db, event, "accepted", None, contract_id=event.contract_id, run_id=run_id):
         return None  # this very event was filed before
     told = event.told
-    has_room = upkeep.room(db) > 0
+    organization_id = event.organization_id or filing.home_organization
+    has_room = room(db, organization_id, filing.line) > 0
     known = Facts(told.contract_type, told.emails, told.hris_profile_id) if told else None
     row = {
         "id": run_id,
-        "organization_id": event.organization_id or filing.home_organization,
+        "organization_id": organization_id,
         "contract_id": event.contract_id,
         "state": State.PENDING,
         "step": Step.CONTRACT_CREATED,
-        "nudge_in": filing.lease_s if has_room else 0.0,
+        "nudge_in": filing.line.lease_s if has_room else 0.0,
         "facts_in": 0.0 if known else None,
         "hris_profile_id": known.hris_profile_id if known else None,
         **(facts.columns(db, filing.keyring, event.contract_id, known) if known else {}),

@@ -94,6 +94,7 @@ def replay(db: Connection, row: Row[Any], wish: Replay) -> bool:
             next_attempt_at=None,
             nudge_at=from_now(),
             nudges=0,
+            behind=True,
             tries=0,
             not_found=0,
             starts=0,

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 from onboarding.store.sql import UtcDateTime, from_now
@@ -83,6 +84,7 @@ runs: Final = Table(
     Column("next_attempt_at", UtcDateTime),  # no try before this
     Column("nudge_at", UtcDateTime),  # when the reconciler sends a message; NULL: it need not
     Column("nudges", Integer, nullable=False, default=0),  # of the reconciler, since the last claim
+    Column("behind", Boolean, nullable=False, default=False, server_default=false()),  # the runs of new events
     Column("tries", Integer, nullable=False, default=0),
     Column("not_found", Integer, nullable=False, default=0),  # tries among them that Deel answered with 404
     Column("starts", Integer, nullable=False, default=0),  # in a row, of this step, without an end
@@ -103,7 +105,9 @@ runs: Final = Table(
 )
 # Partial: they hold the active and the parked only, however many runs are completed.
 Index(
-    "ix_runs_nudge_at",
+    "ix_runs_line",
+    runs.c.organization_id,
+    runs.c.behind,
     runs.c.nudge_at,
     postgresql_where=runs.c.nudge_at.is_not(None),
     sqlite_where=runs.c.nudge_at.is_not(None),

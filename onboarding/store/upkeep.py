@@ -15,16 +15,7 @@ from onboarding.store.upsert import insert_or_ignore
 DAY_S: Final = 86_400.0
 EVENTS_KEPT_S: Final = 90 * DAY_S
 RUNS_KEPT_S: Final = 400 * DAY_S
-LONGEST_NUDGE_S: Final = 3600.0
 CLOCK_SLACK_S: Final = 5.0
-IN_FLIGHT: Final = 100
-"""So many runs have a message at one time; the others wait here, in the order of their coming, and not in the broker.
-
-Enough for every worker that a budget of Deel's can feed, and few enough that none of them waits there for longer than
-a lease: the reconciler would take its message for lost, and send another.
-"""
-FRUITLESS: Final = 4
-"""Nudges without a claim after which a run holds nobody else up: its messages go nowhere."""
 BATCH: Final = 1000
 
 _TURN = (
@@ -35,22 +26,6 @@ _TURN = (
         or_(turns.c.last_at <= from_now(seconds("since")), turns.c.last_at > from_now(seconds("ahead"))),
     )
     .values(last_at=from_now())
-)
-_DUE = (
-    select(runs.c.id, runs.c.contract_id, runs.c.step, runs.c.nudges)
-    .where(runs.c.nudge_at <= from_now(), runs.c.state.in_(ACTIVE))
-    .order_by(runs.c.nudge_at)
-    .limit(bindparam("limit", type_=Integer))
-    .with_for_update(skip_locked=True)
-)
-_ANY_DUE = select(runs.c.id).where(runs.c.nudge_at <= from_now(), runs.c.state.in_(ACTIVE)).limit(1)
-# a short wait rides in the broker: its message gets a lease's grace before it is missed
-_CARRIED = runs.c.state.in_((State.PENDING, State.RUNNING)) | (runs.c.nudge_at > runs.c.next_attempt_at)
-_IN_FLIGHT = select(func.count()).select_from(
-    select(runs.c.id)
-    .where(runs.c.nudge_at > from_now(), runs.c.state.in_(ACTIVE), _CARRIED, runs.c.nudges < FRUITLESS)
-    .limit(IN_FLIGHT)
-    .subquery()
 )
 _MEND = (
     update(runs)
@@ -84,39 +59,6 @@ def my_turn(db: Connection, work: str, every_s: float) -> bool:
     """Whether this process does the periodic work now: of two beats, one wins."""
     turn = {"of": work, "since": -every_s * 0.9, "ahead": every_s}
     return db.execute(_TURN, turn).rowcount == 1 or insert_or_ignore(db, turns, work=work)
-
-
-def room(db: Connection) -> int:
-    """How many runs more may have a message."""
-    return IN_FLIGHT - int(db.execute(_IN_FLIGHT).scalar_one())
-
-
-def is_due(db: Connection) -> bool:
-    """Whether any run waits for its message."""
-    return db.execute(_ANY_DUE).first() is not None
-
-
-def take_due(db: Connection, limit: int, lease_s: float) -> Sequence[Any]:
-    """Runs to send a message for, now: it is their turn, their time has come, their lease ran out, or it is lost.
-
-    At most `limit`, and no more than there is room for, those that are due longest first. Each gets its next look
-    before the message goes out, twice as late each time that no claim followed. Rows: id, contract_id, step.
-    """
-    rows = db.execute(_DUE, {"limit": max(0, min(limit, room(db)))}).all()
-    for nudges in {row.nudges for row in rows}:
-        ids = [row.id for row in rows if row.nudges == nudges]
-        wait_s = min(LONGEST_NUDGE_S, lease_s * 2.0 ** min(nudges, 16))
-        db.execute(update(runs).where(runs.c.id.in_(ids)).values(nudge_at=from_now(wait_s), nudges=nudges + 1))
-    return rows
-
-
-def give_back(db: Connection, run_ids: Sequence[str], soon_s: float) -> None:
-    """The broker took no message for these: they are due again soon, and this was no fruitless nudge."""
-    db.execute(
-        update(runs)
-        .where(runs.c.id.in_(run_ids), runs.c.nudges > 0)
-        .values(nudge_at=from_now(soon_s), nudges=runs.c.nudges - 1)
-    )
 
 
 def mend_clock(db: Connection, lease_s: float) -> int:

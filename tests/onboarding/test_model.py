@@ -23,7 +23,8 @@ from structlog.testing import capture_logs
 
 from onboarding import failpoints
 from onboarding.runs import ACTIVE, STEPS, State, Step
-from onboarding.store import consents, runs, upkeep
+from onboarding.store import consents, runs
+from tests.onboarding.store.rows import take_due
 from tests.onboarding.worlds import Death, Driver, driver
 
 NUMBERS = itertools.count()
@@ -120,7 +121,7 @@ class Onboarding(RuleBasedStateMachine):
     @rule()
     def reconcile(self) -> None:
         """What is due gets its message."""
-        for row in self.world.store.write(lambda db: upkeep.take_due(db, 10, 60)):
+        for row in take_due(self.world.store):
             if row.contract_id == self.contract:
                 self._deliver(Step(row.step))
 

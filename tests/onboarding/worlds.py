@@ -20,12 +20,13 @@ from onboarding.perform import Again, Anew, Onward, Order, perform
 from onboarding.runs import ACTIVE, STEPS, Backoff, Step
 from onboarding.settings import Settings
 from onboarding.simulator import Simulator, Sink
-from onboarding.store import runs, tokens, upkeep
+from onboarding.store import runs, tokens
 from onboarding.store.engine import Store
 from onboarding.store.sql import from_now
 from onboarding.store.tables import organizations
 from onboarding.store.tables import runs as runs_table
 from onboarding.world import World, build
+from tests.onboarding.store.rows import take_due
 
 
 class Death(BaseException):
@@ -47,7 +48,7 @@ class Driver:
             world.store,
             world.keyring,
             {label: SecretStr(key) for label, key in deel.signing_keys.items()},
-            world.terms.lease_s,
+            world.line,
         )
 
     @property
@@ -96,8 +97,7 @@ class Driver:
         """After a death: the lease runs out, the reconciler sends the message anew."""
         for _ in range(8):
             self.pass_time()
-            due = self.store.write(lambda db: upkeep.take_due(db, 10, self.world.terms.lease_s))
-            if not due:
+            if not take_due(self.store):
                 break
             self.carry(contract)
         return str(self.run(contract).state)

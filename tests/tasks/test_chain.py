@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -154,20 +155,30 @@ def test_the_domain_is_told_of_a_redelivery(monkeypatch: pytest.MonkeyPatch, tas
     assert told == [expected]
 
 
+@pytest.mark.parametrize("order", [Rest("failed", left="org-1"), Again(1.0, "rate_limited", left="org-1")])
 @pytest.mark.parametrize("failure", [None, StoreUnavailable("x")])
-def test_the_end_of_a_chain_lets_the_next_run_in(monkeypatch: pytest.MonkeyPatch, task: Task, failure):
-    """Whatever ended it; and a store that goes away just then leaves it to the reconciler."""
+def test_who_leaves_the_line_lets_the_next_run_in(monkeypatch: pytest.MonkeyPatch, task: Task, failure, order):
+    """Whatever came of the step; and a store that goes away just then leaves it to the reconciler."""
     sent: list[tuple[str, str, Step]] = []
     monkeypatch.setattr(chain, "nudge", lambda *due: sent.append(due) or True)
+    publishes(monkeypatch, task, None)
 
-    def admit(_store: object, _lease_s: float, nudge: Any) -> None:
+    def admit(_store: object, _line: object, organization_id: str, nudge: Any) -> None:
         if failure is not None:
             raise failure
-        nudge("run-2", "c-2", Step.NOTIFY)
+        nudge("run-2", organization_id, Step.NOTIFY)
 
-    monkeypatch.setattr(chain, "world", lambda: SimpleNamespace(store=None, terms=SimpleNamespace(lease_s=60.0)))
+    monkeypatch.setattr(chain, "world", lambda: SimpleNamespace(store=None, line=None))
     monkeypatch.setattr(turns, "admit", admit)
-    orders(monkeypatch, Rest("failed"))
-    assert chain.carry(task, STEP, "r", "c") == "failed"
+    orders(monkeypatch, order)
+    with contextlib.suppress(Retry):
+        carry(task)
+    assert sent == ([] if failure else [("run-2", "org-1", Step.NOTIFY)])
+
+
+def test_a_double_that_ends_has_left_no_place(monkeypatch: pytest.MonkeyPatch, task: Task):
+    """Its run is carried by another message, or waits in the line itself."""
+    monkeypatch.setattr(turns, "admit", lambda *_: pytest.fail("nobody left"))
+    orders(monkeypatch, Rest("pending"))
+    assert carry(task) == "pending"
     assert task.request.chain is None
-    assert sent == ([] if failure else [("run-2", "c-2", Step.NOTIFY)])

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from onboarding.intake import Intake
 from onboarding.store import runs
 from onboarding.store.engine import Store, StoreUnavailable
+from onboarding.store.line import Line
 from onboarding.vault import VaultError
 from tasks import intake, topology
 from tasks.intake import IntakeConsumer, read_death
@@ -26,7 +27,7 @@ class Flaky:
 
     def __init__(self, store: Store, *failures: Exception) -> None:
         self.store, self.failures, self.seen = store, list(failures), 0
-        self._intake = Intake(store, KEYRING, {}, 60.0)
+        self._intake = Intake(store, KEYRING, {}, Line())
 
     def accept(self, message: Any) -> Any:
         self.seen += 1

@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import insert
 
 from onboarding import notify
+from onboarding.budget import Budget
 from onboarding.events import Why
 from onboarding.runs import Reason
 from onboarding.store import organizations
@@ -244,8 +246,18 @@ def test_stats_as_json(onboarding: Desk, monkeypatch: pytest.MonkeyPatch):
         "dead_letters": 0,
         "paused": [{"organization_id": ORG, "reason": "paused", "next_probe_at": None}],
         "oldest_waiting_at": "2026-11-24T04:49:54.488Z",
-        "budget": {"rate": 5.0, "in_use": 0},
+        "budget": {"rate": 5.0, "rate_now": 5.0, "in_use": 0},
     }
+
+
+def test_stats_show_a_budget_that_slowed(onboarding: Desk, monkeypatch: pytest.MonkeyPatch):
+    """Somebody else spends it, and here is where one sees it."""
+    monkeypatch.setenv("ONBOARDING_DEEL_TOKEN", "deel-token-canary-77")
+    budget = Budget(onboarding.store, SecretStr("deel-token-canary-77"), 5)
+    assert "slowed" not in onboarding("stats").stdout
+    budget.hold(0.0)
+    assert onboarding.json("stats")["budget"]["rate_now"] == 4.0
+    assert "slowed to 4: Deel refused calls a moment ago" in onboarding("stats").stdout
 
 
 def test_stats_for_people(onboarding: Desk):

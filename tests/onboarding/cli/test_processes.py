@@ -18,6 +18,7 @@ from onboarding.intake import Intake
 from onboarding.settings import load
 from onboarding.store import data_keys, migrate
 from onboarding.store.engine import Store
+from onboarding.store.line import Line
 from onboarding.store.tables import data_keys as data_keys_table
 from tests.onboarding.cli.conftest import VAULT_KEY, Desk, FakeShell
 from tests.onboarding.store.rows import KEYRING
@@ -91,7 +92,7 @@ class FilingShell(FakeShell):
 
     def publish_event(self, body: bytes, headers: Mapping[str, str], routing_key: str) -> None:
         store = Store(load().database_url.get_secret_value())
-        intake = Intake(store, KEYRING, {"eu": SecretStr("key")}, 0)
+        intake = Intake(store, KEYRING, {"eu": SecretStr("key")}, Line(lease_s=0))
         intake.accept(Message(body, dict(headers), routing_key, "application/json"))
         store.close()
 

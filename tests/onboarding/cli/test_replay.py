@@ -13,9 +13,10 @@ from sqlalchemy import insert, select
 
 from onboarding.cli.main import cli
 from onboarding.runs import Reason, Step
-from onboarding.store import organizations, tokens, upkeep
+from onboarding.store import organizations, tokens
 from onboarding.store import runs as run_statements
 from onboarding.store.engine import Store
+from onboarding.store.line import Line
 from onboarding.store.sql import from_now
 from onboarding.store.tables import notifications
 from tests.onboarding.cli.conftest import Desk, add_completed
@@ -258,8 +259,8 @@ def test_nothing_named_is_wrong_usage(onboarding: Desk, command: str):
 
 
 def test_replays_wait_their_turn_where_the_line_is_full(onboarding: Desk):
-    """Ten thousand of them are no flood of messages, and nobody who is under way is overtaken."""
-    for number in range(upkeep.IN_FLIGHT - 1):
+    """Ten thousand of them are no flood of messages, and new events find places of their own."""
+    for number in range(Line.for_rate(5, 60).behind - 1):
         add_run(onboarding.store, f"busy-{number}", nudge_at=from_now(60))
     for number in range(3):
         add_run(onboarding.store, f"run-{number}", state="failed", reason="deel_unavailable")

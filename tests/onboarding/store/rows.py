@@ -10,12 +10,14 @@ from sqlalchemy import insert, select
 from onboarding.runs import Step
 from onboarding.store.claims import Claim, Terms, begin
 from onboarding.store.engine import Store
+from onboarding.store.line import Line, organizations_due, take
 from onboarding.store.tables import attempts, runs
 from onboarding.vault import Keyring
 
 KEYRING = Keyring.from_setting("k1:" + "A" * 43 + "=")
 TERMS = Terms(lease_s=60, crash_limit=3)
 ORG = "org-1"
+LINE = Line(lease_s=60, places=6, behind=3)
 
 
 def add_run(store: Store, run_id: str = "run-1", **columns: Any) -> str:
@@ -36,6 +38,12 @@ def claim(store: Store, run_id: str = "run-1", step: Step = Step.CONTRACT_CREATE
     taken = store.write(lambda db: begin(db, run_id, step, terms))
     assert isinstance(taken, Claim), taken
     return taken
+
+
+def take_due(store: Store, line: Line = LINE) -> list[Any]:
+    """What the reconciler would send, of one organisation after the other."""
+    organizations = store.read(organizations_due)
+    return [row for each in organizations for row in store.write(lambda db, of=each: take(db, of, line))]  # type: ignore[misc]
 
 
 def run_row(store: Store, run_id: str = "run-1") -> Any:

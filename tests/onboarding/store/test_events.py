@@ -13,9 +13,9 @@ from onboarding.store import facts
 from onboarding.store.engine import Store
 from onboarding.store.events import HOME, Filing, NewRun
 from onboarding.store.tables import dead_letters, events, runs
-from tests.onboarding.store.rows import KEYRING, add_run, run_row, secret
+from tests.onboarding.store.rows import KEYRING, LINE, add_run, run_row, secret
 
-FILING = Filing(KEYRING, HOME, lease_s=60)
+FILING = Filing(KEYRING, HOME, LINE)
 MESSAGE = Message(b'{"secret": "ada@example.com"}', {"x-header": b"\xff"}, "contract.created")
 
 

@@ -10,11 +10,11 @@ from onboarding.store.engine import Store
 from onboarding.store.records import record
 from onboarding.store.sql import from_now
 from onboarding.store.tables import attempts, events, runs, turns
-from tests.onboarding.store.rows import KEYRING, ORG, TERMS, add_run, claim, run_row
+from tests.onboarding.store.rows import KEYRING, ORG, TERMS, add_run, claim, run_row, take_due
 
 
-def due(store: Store, lease_s: float = 60.0) -> list[str]:
-    return [row.id for row in store.write(lambda db: upkeep.take_due(db, 10, lease_s))]
+def due(store: Store) -> list[str]:
+    return [row.id for row in take_due(store)]
 
 
 def test_what_is_due_is_taken_once(store: Store):
