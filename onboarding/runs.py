@@ -104,11 +104,15 @@ class Reason(StrEnum):
     PAUSED = "paused", "An engineer paused the organisation: `onboarding resume ORG` when it may go on."
     ORG_TOKEN_REJECTED = (
         "org_token_rejected",
-        "Deel refuses ONBOARDING_DEEL_TOKEN (401). Put in a new one, restart, then `onboarding resume ORG`.",
+        "Deel refuses the token (401). `onboarding org add ORG` takes a new one; or ONBOARDING_DEEL_TOKEN, and resume.",
+    )
+    ORG_TOKEN_MISSING = (
+        "org_token_missing",
+        "No token for Deel serves this organisation: `onboarding org add ORG` takes one, and lets its runs go on.",
     )
     SCOPE_MISSING = (
         "scope_missing",
-        "ONBOARDING_DEEL_TOKEN lacks a scope: `onboarding doctor` names it. Add it, then `onboarding resume ORG`.",
+        "The token for Deel lacks a scope: `onboarding doctor` names it. Add it, then `onboarding resume ORG`.",
     )
     TOKEN_SUPERSEDED = (
         "token_superseded",
@@ -144,7 +148,7 @@ class Reason(StrEnum):
     )
 
 
-PAUSING: Final = (Reason.ORG_TOKEN_REJECTED, Reason.SCOPE_MISSING, Reason.PAUSED)
+PAUSING: Final = (Reason.ORG_TOKEN_REJECTED, Reason.ORG_TOKEN_MISSING, Reason.SCOPE_MISSING, Reason.PAUSED)
 """Reasons that a whole organisation waits for."""
 
 

@@ -219,11 +219,13 @@ class Settings(BaseModel):
         """Where a laptop keeps the vault's key; None with PostgreSQL."""
         return self.sqlite_path.with_name("vault.key") if self.sqlite_path else None
 
-    def require_deel_token(self) -> SecretStr:
-        """For processes that talk to Deel. Raises SettingsError where there is no token."""
-        if self.deel_token is None:
-            raise SettingsError(_fault("deel_token"))
-        return self.deel_token
+    def require_deel_token(self, *, own_tokens: bool = False) -> None:
+        """For processes that talk to Deel. `own_tokens`: organisations have some in the store.
+
+        Raises SettingsError where there is none at all.
+        """
+        if self.deel_token is None and not own_tokens:
+            raise SettingsError(f"{_fault('deel_token')}\n(Or give each organisation its own: onboarding org add ORG.)")
 
     def keyring(self) -> Keyring:
         """The vault's keys: ONBOARDING_VAULT_KEYS; on a laptop, else, a key file beside the SQLite file.

@@ -12,7 +12,7 @@ import structlog
 from pydantic import SecretStr
 
 from onboarding import notify
-from onboarding.deel import Identity, ParkRun, Session, TokenRejected, TryLater, session_key, worker_key
+from onboarding.deel import Deel, Identity, ParkRun, Session, TokenRejected, TryLater, session_key, worker_key
 from onboarding.dialling import time_left
 from onboarding.failpoints import fail_point
 from onboarding.notify import Verdict
@@ -39,7 +39,7 @@ def contract_created(claim: Claim, world: World) -> AnyOutcome:
         _learn_home(run, world)
     if run.facts_fresh and run.contract_type is not None and (run.contract_type != "eor" or run.has_emails):
         return Done() if run.contract_type == "eor" else Park(reason=Reason.NOT_EOR)
-    contract = call(run, lambda: world.deel.contract(run.contract_id))
+    contract = call(run, lambda: _deel(run, world).contract(run.contract_id))
     told = contract.facts()
     status, request_id = contract.receipt.status, contract.receipt.request_id
     if told.contract_type != "eor":
@@ -55,17 +55,17 @@ def ensure_profile(claim: Claim, world: World) -> AnyOutcome:
     if run.hris_profile_id is not None:
         return Done()
     if run.tried_before:
-        contract = call(run, lambda: world.deel.contract(run.contract_id))
+        contract = call(run, lambda: _deel(run, world).contract(run.contract_id))
         if contract.hris_profile_id is not None:
             return Done(hris_profile_id=contract.hris_profile_id, http_status=contract.receipt.status)
     key = worker_key(run.organization_id, run.contract_id)
     try:
-        profile = call(run, lambda: world.deel.create_worker(run.contract_id, idempotency_key=key))
+        profile = call(run, lambda: _deel(run, world).create_worker(run.contract_id, idempotency_key=key))
     except ParkRun as refusal:
         if refusal.status != HTTPStatus.BAD_REQUEST:
             raise
         # what a second POST answers is not documented: perhaps this, with the profile there already
-        contract = call(run, lambda: world.deel.contract(run.contract_id))
+        contract = call(run, lambda: _deel(run, world).contract(run.contract_id))
         if contract.hris_profile_id is None:
             raise
         return Done(hris_profile_id=contract.hris_profile_id, http_status=contract.receipt.status)
@@ -125,13 +125,14 @@ def verify_token(claim: Claim, world: World) -> AnyOutcome:
             if seen
             else Back(dead_issue=0)
         )
-    answer = call(run, lambda: world.deel.me(live.token))
+    answer = call(run, lambda: _deel(run, world).me(live.token))
     outcome = judge_identity(answer, emails, live.issue_number)
     if isinstance(outcome, Back) and run.reissues and run.tries < TRIES_OF_A_NEW_TOKEN:
         return Later(reason=Reason.TOKEN_SUPERSEDED, http_status=outcome.http_status, request_id=outcome.request_id)
     if not isinstance(outcome, Park):
         return outcome
-    told = call(run, lambda: world.deel.contract(run.contract_id)).facts()  # ours may be old, and the worker right
+    contract = call(run, lambda: _deel(run, world).contract(run.contract_id))
+    told = contract.facts()  # ours may be old, and the worker right
     outcome = judge_identity(answer, told.emails, live.issue_number)
     if isinstance(outcome, Done):
         return replace(outcome, facts=told)
@@ -141,7 +142,7 @@ def verify_token(claim: Claim, world: World) -> AnyOutcome:
 
 def _revoke(run: Run, world: World, profile: str, outcome: AnyOutcome) -> AnyOutcome:
     try:
-        call(run, lambda: world.deel.delete_session(profile))
+        call(run, lambda: _deel(run, world).delete_session(profile))
     except TryLater as failure:  # somebody else's token must not live on for a day because Deel hiccuped
         status, request_id = failure.status, failure.request_id
         return Later(
@@ -240,14 +241,14 @@ def call(run: Run, send: Callable[[], T]) -> T:
 def _session(claim: Claim, world: World, profile: str, key: str, *, replaces: bool) -> Session:
     run = claim.run
     try:
-        return call(run, lambda: world.deel.create_session(profile, idempotency_key=key))
+        return call(run, lambda: _deel(run, world).create_session(profile, idempotency_key=key))
     except ParkRun as refusal:
         if refusal.status != HTTPStatus.BAD_REQUEST or not replaces:
             raise
     # Whether Deel replaces a live token or refuses is not documented; the one before is no use any more, or nobody
     # ever got to know it, so it goes first. Only 2xx answers are kept under a key, so the same key is right.
-    call(run, lambda: world.deel.delete_session(profile))
-    return call(run, lambda: world.deel.create_session(profile, idempotency_key=key))
+    call(run, lambda: _deel(run, world).delete_session(profile))
+    return call(run, lambda: _deel(run, world).create_session(profile, idempotency_key=key))
 
 
 def _learn_home(run: Run, world: World) -> None:
@@ -255,10 +256,18 @@ def _learn_home(run: Run, world: World) -> None:
 
     A token that may not know its own changes nothing: the run goes on under the placeholder.
     """
-    known = world.store.read(lambda db: organizations.learnt(db, world.fingerprint))
-    home = (known.organization_id if known else None) or call(run, world.deel.organization_id)
+    client = world.clients.home
+    if client is None:
+        return
+    fingerprint = client.fingerprint
+    known = world.store.read(lambda db: organizations.learnt(db, fingerprint))
+    home = (known.organization_id if known else None) or call(run, client.deel.organization_id)
     if home is not None:
-        world.store.write(lambda db: organizations.learn_home(db, world.fingerprint, HOME, home))
+        world.store.write(lambda db: organizations.learn_home(db, fingerprint, HOME, home))
+
+
+def _deel(run: Run, world: World) -> Deel:
+    return world.clients.of(run.organization_id)
 
 
 def _profile(run: Run) -> str:

@@ -15,6 +15,7 @@ from onboarding import outages, schema
 from onboarding.failpoints import arm_from_environment
 from onboarding.schema import SchemaMissing
 from onboarding.settings import Settings, SettingsError, unknown
+from onboarding.store import org_tokens
 from onboarding.store.engine import Store, StoreRefuses, StoreUnavailable
 from tasks import log_filters, process
 from tasks.connect import BROKER_ERRORS, BrokerRefuses, declare, reason_of
@@ -40,7 +41,6 @@ def prepare(settings: Settings) -> None:
 def prepare_celery(settings: Settings) -> None:
     """For Celery's own processes: what is wrong with the settings ends them with a line each."""
     try:
-        settings.require_deel_token()
         settings.keyring()
     except SettingsError as error:
         exit_with(str(error), WRONG_SETTINGS)
@@ -54,6 +54,17 @@ def wait_for_store(settings: Settings) -> None:
     store = Store(settings.database_url.get_secret_value(), patience_s=PATIENCE_S)
     try:
         _until_it_answers("store_unavailable", lambda: schema.check(store))
+    finally:
+        store.close()
+
+
+def require_deel_token(settings: Settings) -> None:
+    """For who talks to Deel, once the store is there: without any token the process ends with a line."""
+    store = Store(settings.database_url.get_secret_value(), patience_s=PATIENCE_S)
+    try:
+        settings.require_deel_token(own_tokens=store.read(org_tokens.any_there))
+    except SettingsError as error:
+        exit_with(str(error), WRONG_SETTINGS)
     finally:
         store.close()
 

@@ -33,6 +33,7 @@ class Worker(worker.Worker):
         startup.prepare_celery(settings)
         with startup.ending_in_a_line():
             startup.wait_for_store(settings)
+            startup.require_deel_token(settings)
             startup.wait_for_broker(settings)
         super().start()
 

@@ -33,8 +33,8 @@ def modules() -> Iterator[Path]:
 
 def is_effect(call: ast.Call) -> bool:
     match call.func:
-        case ast.Attribute(value=ast.Attribute(attr="deel")):
-            return True  # world.deel.anything
+        case ast.Attribute(value=ast.Call(func=ast.Name(id="_deel"))) | ast.Attribute(value=ast.Attribute(attr="deel")):
+            return True  # _deel(run, world).anything, client.deel.anything
         case ast.Attribute(attr=name):
             return name in EFFECTS
         case _:
@@ -64,7 +64,11 @@ def test_every_effect_has_a_point_on_each_side():
 @pytest.mark.parametrize(
     ("path", "old", "new"),
     [
-        ("onboarding/steps.py", "call(run, lambda: world.deel.create_worker(", "(lambda _: world.deel.create_worker("),
+        (
+            "onboarding/steps.py",
+            "call(run, lambda: _deel(run, world).create_worker(",
+            "(lambda _: _deel(run, world).create_worker(",
+        ),
         ("onboarding/upkeep.py", '    fail_point("upkeep.calling")\n', ""),
         ("tasks/intake.py", '    fail_point("intake_ack.after")\n', ""),
         ("tasks/producer.py", 'fail_point("publish.before")', "pass"),

@@ -22,6 +22,7 @@ ENTRIES: Final = {
     "show": Entry(f"{_HERE}.show:show_command", "Show a run: where it stands, every attempt, what to type next."),
     "replay": Entry(f"{_HERE}.replay:replay_command", "Let runs go on where they stopped, or from an earlier step."),
     "cancel": Entry(f"{_HERE}.cancel:cancel_command", "Stop runs that have not ended; a replay starts them again."),
+    "org": Entry(f"{_HERE}.org:org_group", "Keep organisations that have a token for Deel of their own."),
     "pause": Entry(f"{_HERE}.organizations:pause_command", "Let every run of an organisation wait."),
     "resume": Entry(f"{_HERE}.organizations:resume_command", "Let a paused organisation's runs go on."),
     "consent": Entry(f"{_HERE}.consent:consent_command", "Put a worker's consent, or its withdrawal, on record."),

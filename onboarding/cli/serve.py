@@ -11,9 +11,10 @@ from onboarding.cli.options import examples
 from onboarding.cli.printing import hint
 from onboarding.cli.refusal import WRONG_USAGE, Refusal
 from onboarding.cli.shell import Shell
-from onboarding.cli.start import FOLDER, start
+from onboarding.cli.start import FOLDER, open_store, start
 from onboarding.schema import SchemaMissing
 from onboarding.settings import Settings, unknown
+from onboarding.store import org_tokens
 from onboarding.store.engine import Store, StoreRefuses, StoreUnavailable
 
 PATIENCE_S = 2.0
@@ -28,7 +29,7 @@ def up_command(shell: Shell) -> None:
     cleanly: the step in hand is finished first.
     """
     settings = _start()
-    settings.require_deel_token()
+    settings.require_deel_token(own_tokens=_own_tokens(settings))
     settings.keyring()
     _refuse_the_demos_store(settings)
     if settings.production:
@@ -91,3 +92,15 @@ def _require_schema(settings: Settings) -> None:
         raise Refusal("it was not started", str(missing), then=(schema.UPGRADE,)) from None
     finally:
         store.close()
+
+
+def _own_tokens(settings: Settings) -> bool:
+    """Whether an organisation has a token of its own in a store that is there and up to date."""
+    if settings.deel_token is not None or (settings.sqlite_path is not None and not settings.sqlite_path.exists()):
+        return False
+    with open_store(settings) as store:
+        try:
+            schema.check(store)
+        except schema.SchemaMissing:
+            return False
+        return store.read(org_tokens.any_there)

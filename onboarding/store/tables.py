@@ -45,9 +45,12 @@ organizations: Final = Table(
     Column("paused_step", WORD),  # the step that met the trouble: its success ends the pause
     Column("paused_at", UtcDateTime),
     Column("probe_at", UtcDateTime),  # when one waiting run may try again; NULL: only `resume` ends the pause
+    Column("token_sealed", LargeBinary),  # its own token for Deel; NULL: that of the settings serves it
+    Column("token_fingerprint", ID),
+    Column("token_at", UtcDateTime),  # when it was put in
 )
 
-# What is known of a token for Deel, by its fingerprint: the token itself is in the settings alone.
+# What is known of a token for Deel, by its fingerprint.
 deel_tokens: Final = Table(
     "deel_tokens",
     metadata,

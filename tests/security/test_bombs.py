@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from onboarding import notify
+from onboarding.budget import Budget
 from onboarding.deel import Deel, SessionFieldInMemory, TryLater
 from onboarding.notify import WebhookTarget
 from onboarding.runs import Reason
@@ -166,7 +167,7 @@ def test_an_answer_of_deels_that_is_packed_is_no_answer(onboard: Driver, monkeyp
             client,
             base_url=f"{server.url}/rest/v2",
             token=SecretStr("t-1"),
-            budget=onboard.world.deel._budget,
+            budget=Budget(onboard.store, SecretStr("t-1"), 1000),
             session_field=SessionFieldInMemory(),
         )
         tracemalloc.start()

@@ -14,16 +14,21 @@ from celery import Celery, beat
 from celery.backends.base import DisabledBackend
 from celery.exceptions import QueueNotFound
 from kombu.utils.imports import symbol_by_name
+from pydantic import SecretStr
 
+from onboarding.budget import fingerprint_of
 from onboarding.runs import STEPS
 from onboarding.settings import load
+from onboarding.store import org_tokens
+from onboarding.store.engine import Store
 from onboarding.transport import Http
-from tasks import application, chain, topology, upkeep
+from tasks import application, chain, startup, topology, upkeep
 from tasks.beat import Scheduler
 from tasks.intake import read_death
 from tasks.producer import Producer
 from tasks.request import Request
 from tasks.worker import SOFT_SHUTDOWN_S
+from tests.onboarding.store.rows import KEYRING
 
 ROOT = Path(__file__).parents[2]
 CELERY = str(Path(sys.executable).with_name("celery"))
@@ -183,7 +188,6 @@ def test_a_report_of_the_settings_shows_no_password():
     ("process", "settings", "variable"),
     [
         ("worker", {"broker_url": "redis://:canary-of-redis@127.0.0.1/0"}, "BROKER_URL"),
-        ("worker", {"broker_url": NOWHERE}, "DEEL_TOKEN"),
         (
             "beat",
             {"broker_url": NOWHERE, "deel_token": "canary", "database_url": "postgresql://u:canary@127.0.0.1:1/x"},
@@ -203,6 +207,18 @@ def test_a_wrong_setting_ends_a_process_with_a_line_that_names_it(
     assert [line.partition(":")[0] for line in named] == [f"ONBOARDING_{variable}"]
     assert "Traceback" not in ended.stderr
     assert "canary" not in ended.stdout + ended.stderr
+
+
+def test_a_worker_needs_a_token_of_the_settings_or_of_an_organisation(sqlite_url: str):
+    """Without both it ends with a line that names them."""
+    ended = run("worker", broker_url=NOWHERE, database_url=sqlite_url)
+    assert ended.returncode == 2
+    assert "ONBOARDING_DEEL_TOKEN" in ended.stderr
+    assert "onboarding org add" in ended.stderr
+    store, token = Store(sqlite_url), SecretStr("own-token")
+    store.write(lambda db: org_tokens.keep(db, KEYRING, "org-1", token, fingerprint_of(token)))
+    store.close()
+    startup.require_deel_token(load({"ONBOARDING_DATABASE_URL": sqlite_url}))
 
 
 def test_help_needs_no_broker():

@@ -1,9 +1,11 @@
-"""One line for each organisation, replays behind the living; a budget that slows when Deel refuses."""
+"""A line and a token for each organisation, replays behind the living; a budget that slows when Deel refuses."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+
+from onboarding.store.sql import UtcDateTime
 
 revision = "0002"
 down_revision = "0001"
@@ -17,9 +19,14 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("behind", sa.Boolean(), nullable=False, server_default=sa.false()))
     _create_index("ix_runs_line", "organization_id", "behind", "nudge_at")
     op.drop_index("ix_runs_nudge_at", "runs")
+    op.add_column("organizations", sa.Column("token_sealed", sa.LargeBinary()))
+    op.add_column("organizations", sa.Column("token_fingerprint", sa.String(64)))
+    op.add_column("organizations", sa.Column("token_at", UtcDateTime()))
 
 
 def downgrade() -> None:
+    for name in ("token_sealed", "token_fingerprint", "token_at"):
+        op.drop_column("organizations", name)
     _create_index("ix_runs_nudge_at", "nudge_at")
     op.drop_index("ix_runs_line", "runs")
     op.drop_column("runs", "behind")

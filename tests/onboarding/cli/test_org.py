@@ -1,0 +1,109 @@
+"""`org`: tokens of organisations' own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from onboarding.cli.main import cli
+from onboarding.runs import Reason
+from onboarding.simulator import Simulator
+from onboarding.store import org_tokens, organizations
+from tests.onboarding.cli.conftest import Desk
+from tests.onboarding.store.rows import KEYRING, ORG, add_run
+
+SCOPES = ("contracts:read", "people:write", "admin:worker", "organizations:read")
+
+
+@pytest.fixture
+def deel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    with Simulator(rate=None) as simulator:
+        monkeypatch.setenv("ONBOARDING_DEEL_URL", simulator.url)
+        monkeypatch.setenv("ONBOARDING_DEEL_RATE", "1000")
+        yield simulator
+
+
+def kept(onboarding: Desk) -> str | None:
+    own = onboarding.store.read(lambda db: org_tokens.find(db, ORG))
+    return own and onboarding.store.read(lambda db: org_tokens.reveal(db, KEYRING, ORG, own)).get_secret_value()
+
+
+def file_with(folder: Path, token: str) -> str:
+    path = folder / "token"
+    path.write_text(f"{token}\n")
+    return str(path)
+
+
+def test_a_token_is_asked_for_and_not_shown(onboarding: Desk, deel: Simulator):
+    """It goes into the vault, after Deel took it; what it lacks is told."""
+    token = deel.add_token(SCOPES[1:])
+    result = CliRunner().invoke(cli, ["org", "add", ORG], obj=onboarding.shell, input=f"{token}\n")
+    assert result.exit_code == 0, result.output
+    assert kept(onboarding) == token
+    assert token not in result.output
+    assert "FAILED  scope contracts:read" in result.stdout
+    assert f"{ORG}: its token is in the vault" in result.stdout
+    assert [did for did, *_ in onboarding.audit()] == ["org_token_added"]
+
+
+def test_runs_that_waited_for_it_go_on(onboarding: Desk, deel: Simulator, tmp_path: Path):
+    """Without a second command; a pause of an engineer's stays."""
+    add_run(onboarding.store, state="waiting", reason="org_token_missing")
+    onboarding.store.write(lambda db: organizations.pause(db, ORG, Reason.ORG_TOKEN_MISSING, None))
+    path = file_with(tmp_path, deel.add_token(SCOPES))
+    assert onboarding.json("org", "add", ORG, "--token-file", path)["resumed"]
+    onboarding.store.write(lambda db: organizations.pause(db, ORG, Reason.PAUSED, None, probe=False))
+    again = onboarding.json("org", "add", ORG, "--token-file", path)
+    assert (again["replaced"], again["resumed"]) == (True, False)
+    assert onboarding.store.read(lambda db: organizations.paused_reason(db, ORG)) == Reason.PAUSED
+
+
+def test_what_deel_refuses_is_not_stored(
+    onboarding: Desk, deel: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Exit 1; nor is it where Deel does not answer."""
+    result = onboarding("org", "add", ORG, "--token-file", file_with(tmp_path, "canary-no-token-of-deels"))
+    assert result.exit_code == 1
+    assert "nothing was stored" in result.stderr
+    assert "canary" not in result.output
+    monkeypatch.setenv("ONBOARDING_DEEL_URL", "http://127.0.0.1:1/rest/v2")
+    assert onboarding("org", "add", ORG, "--token-file", file_with(tmp_path, deel.org_token)).exit_code == 1
+    assert kept(onboarding) is None
+
+
+@pytest.mark.parametrize("token", ["", "two words", "t\u00f6ken"])
+def test_what_is_no_token_is_wrong_usage(onboarding: Desk, tmp_path: Path, token: str):
+    """Exit 2, and its text is not quoted."""
+    result = onboarding("org", "add", ORG, "--token-file", file_with(tmp_path, token))
+    assert result.exit_code == 2
+    assert not token or token not in result.output
+
+
+def test_an_id_that_no_event_can_name_is_wrong_usage(onboarding: Desk):
+    """Exit 2, before anything is asked."""
+    assert onboarding("org", "add", "org 7").exit_code == 2
+
+
+def test_the_list(onboarding: Desk, deel: Simulator, tmp_path: Path):
+    """Who has a token of its own, who is paused, how many runs have not ended."""
+    assert onboarding.json("org", "list") == []
+    assert "onboarding org add" in onboarding("org", "list").stderr
+    path = file_with(tmp_path, deel.add_token(SCOPES))
+    onboarding("org", "add", ORG, "--token-file", path)
+    add_run(onboarding.store)
+    (row,) = onboarding.json("org", "list")
+    assert (row["organization_id"], row["active_runs"], row["paused_reason"]) == (ORG, 1, None)
+    assert row["token_fingerprint"] in onboarding("org", "list").stdout
+
+
+def test_a_removed_token_is_gone_and_its_organisation_waits(onboarding: Desk, deel: Simulator, tmp_path: Path):
+    """Its runs would else go on by the token of the settings, which is another organisation's."""
+    assert onboarding("org", "remove", ORG).exit_code == 3
+    onboarding("org", "add", ORG, "--token-file", file_with(tmp_path, deel.add_token(SCOPES)))
+    assert onboarding.json("org", "remove", ORG, "--because", "left us")["removed"]
+    assert kept(onboarding) is None
+    assert onboarding.store.read(lambda db: organizations.paused_reason(db, ORG)) == Reason.PAUSED
+    assert [did for did, *_ in onboarding.audit()] == ["org_token_added", "org_token_removed"]
