@@ -19,6 +19,7 @@ class Source(StrEnum):
     DEEL = "deel"
     CLOUDEVENTS = "cloudevents"
     PLAIN = "plain"
+    BACKFILL = "backfill"  # no message: Deel's own list, asked for it
     UNKNOWN = "unknown"
 
 

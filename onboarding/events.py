@@ -113,7 +113,8 @@ class Event:
     contract_id: str
     organization_id: str | None  # None: the organisation of the configured token
     signed: bool  # by Deel, with a key that we know
-    told: Told | None  # only when signed
+    told: Told | None  # only when signed, or listed by Deel
+    behind: bool = False  # the runs of other events go first
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ class Contract:
     status: str | None
     hris_profile_id: str | None
     emails: tuple[SecretStr, ...]
+    created_at: datetime | None  # UTC
     receipt: Receipt
 
     def facts(self) -> Facts:
@@ -186,7 +187,7 @@ def _contract(found: wire.Contract, receipt: Receipt) -> Contract:
     verified = [other.email for other in worker.alternate_email if other.is_verified]
     invited = found.invitations.worker_email if found.invitations else None
     emails = _emails(worker.email, worker.expected_email, *verified, invited)
-    return Contract(found.id, found.type, found.status, worker.id, emails, receipt)
+    return Contract(found.id, found.type, found.status, worker.id, emails, found.created_at, receipt)
 
 
 def _person(found: wire.Person) -> Person:

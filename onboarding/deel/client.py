@@ -33,7 +33,7 @@ from onboarding.targets import deel_root
 from onboarding.transport import NoReply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pydantic import SecretStr
 
@@ -85,21 +85,10 @@ class Deel:
     def contracts(
         self, *, types: Sequence[str] = (), statuses: Sequence[str] = (), cursor: str | None = None
     ) -> ContractPage:
-        """One page of GET /contracts, from `cursor` on."""
+        """One page of GET /contracts, from `cursor` on, the newest first."""
         query = {"limit": MAX_PER_PAGE, "types": types, "statuses": statuses, "after_cursor": cursor}
+        query["order_direction"] = "desc"
         return answers.contract_page_of(self._call("GET", f"/contracts{_query(query)}"))
-
-    def all_contracts(self, *, types: Sequence[str] = (), statuses: Sequence[str] = ()) -> Iterator[Contract]:
-        """Every page's. Deel does not say what the last page's cursor is: empty, absent and repeated all end it."""
-        cursor: str | None = None
-        seen: set[str] = set()
-        while True:
-            page = self.contracts(types=types, statuses=statuses, cursor=cursor)
-            yield from page.contracts
-            cursor = page.next_cursor
-            if cursor is None or cursor in seen:
-                return
-            seen.add(cursor)
 
     def people(self, *, search: str | None = None, offset: int = 0) -> PeoplePage:
         """One page of GET /people, from `offset` on. `search` travels in the query, as Deel wants it."""

@@ -91,6 +91,7 @@ def _there(values: list[T | None]) -> list[T]:
     return [value for value in values if value is not None]
 
 
+Moment = Annotated[datetime, BeforeValidator(_iso), AfterValidator(_utc)]
 Id = Annotated[str, Field(coerce_numbers_to_str=True), AfterValidator(_safe)]
 MaybeId = Annotated[Id | None, BeforeValidator(_nothing)]
 Detail = Annotated[T | None, WrapValidator(_or_none)]
@@ -135,6 +136,7 @@ class Contract(Wire):
     status: Detail[str] = None
     worker: ContractWorker | None = None
     invitations: Detail[Invitations] = None
+    created_at: Detail[Moment] = None
 
 
 class Cursor(Wire):
@@ -179,7 +181,7 @@ class Worker(Wire):
 
 class Session(Wire):
     token: Annotated[SecretStr, AfterValidator(_token)]
-    expires_at: Annotated[datetime, BeforeValidator(_iso), AfterValidator(_utc)]
+    expires_at: Moment
 
 
 class Me(Wire):

@@ -114,7 +114,7 @@ def _contract(contract: Contract) -> Json:
         "external_id": contract.external_id,
         "created_at": stamp(contract.created_at),
         "signatures": _UNSIGNED,
-        "invitations": {"client_email": None, "worker_email": None},
+        "invitations": {"client_email": None, "worker_email": contract.email if contract.invited else None},
         "is_archived": False,
         "termination_date": None,
     }

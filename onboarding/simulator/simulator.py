@@ -111,11 +111,13 @@ class Simulator:
         last_name: str = "Lovelace",
         external_id: str | None = None,
         with_profile: bool = False,
+        invited: bool = False,
         visible_after_s: float = 0.0,
         organization_id: str | None = None,
     ) -> None:
         """Let Deel have a contract. Without an `email` it gets one of its own; "": it names none.
 
+        `invited`: the list of contracts names the address too; before a profile is made it does nowhere else.
         `visible_after_s` of Deel's clock it is 404 and in no list. Raises ValueError for an id taken.
         """
         with self._lock:
@@ -132,6 +134,7 @@ class Simulator:
                 visible_at=now + timedelta(seconds=visible_after_s),
                 number=self._world.next_number(),
                 external_id=external_id,
+                invited=invited,
             )
             self._world.add_contract(contract)
             if with_profile:

@@ -31,6 +31,8 @@ NO_WORD = "(sealed)"  # in place of a routing key that may be more than one: the
 _ROUTING_KEY = re.compile(r"[A-Za-z0-9._:/#*-]{0,255}")
 
 _RUN_OF = select(runs.c.id).where(runs.c.contract_id == bindparam("contract"))
+# a new hire whom a backfill had found before the event came
+_TO_THE_LIVING = update(runs).where(runs.c.id == bindparam("run"), runs.c.behind).values(behind=False)
 _NEW_RUN = {
     dialect: or_ignore(dialect, runs).values(
         nudge_at=from_now(seconds("nudge_in")), facts_at=from_now(seconds("facts_in"))
@@ -41,10 +43,11 @@ _NEW_RUN = {
 
 @dataclass(frozen=True)
 class NewRun:
-    """A run that an event made and that is to be nudged now: there is room for it."""
+    """A run that an event made. `in_line`: it waits for its turn; else it is to be nudged now."""
 
     run_id: str
     contract_id: str
+    in_line: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def file(
         match answer:
             case Event():
                 new = _file_event(db, answer, filing)
-                made += [new] if new else []
+                made += [new] if new and not new.in_line else []
             case Ignored():
                 _disposed(db, answer, "ignored", answer.why, contract_id=answer.contract_id)
             case Dead() if _disposed(db, answer, "dead", answer.why):
@@ -80,6 +83,18 @@ def file(
     if dead is not None:
         bury(db, message, dead.why, filing.keyring, source)
     return made
+
+
+def list_new(db: Connection, contract_ids: Sequence[str]) -> set[str]:
+    """Those of the contracts that have no run."""
+    known = select(runs.c.contract_id).where(runs.c.contract_id.in_(contract_ids))
+    return set(contract_ids) - set(db.execute(known).scalars())
+
+
+def file_listed(db: Connection, listed: Sequence[Event], filing: Filing) -> int:
+    """Make a run for each contract of Deel's list that has none; returns how many. They wait in line."""
+    in_one_order = sorted(listed, key=lambda event: event.contract_id)
+    return sum(_file_event(db, event, filing) is not None for event in in_one_order)
 
 
 def bury(db: Connection, message: Message, reason: str, keyring: Keyring, source: str) -> str:
@@ -129,13 +144,15 @@ def _file_event(db: Connection, event: Event, filing: Filing) -> NewRun | None:
     run = db.execute(_RUN_OF, {"contract": event.contract_id}).scalar_one_or_none()
     if run is not None:
         _disposed(db, event, "duplicate", "run_exists", contract_id=event.contract_id, run_id=run)
+        if not event.behind:
+            db.execute(_TO_THE_LIVING, {"run": run})
         return None
     run_id = secrets.token_hex(8)
     if not _disposed(db, event, "accepted", None, contract_id=event.contract_id, run_id=run_id):
         return None  # this very event was filed before
     told = event.told
     organization_id = event.organization_id or filing.home_organization
-    has_room = room(db, organization_id, filing.line) > 0
+    has_room = not event.behind and room(db, organization_id, filing.line) > 0
     known = Facts(told.contract_type, told.emails, told.hris_profile_id) if told else None
     row = {
         "id": run_id,
@@ -143,13 +160,14 @@ def _file_event(db: Connection, event: Event, filing: Filing) -> NewRun | None:
         "contract_id": event.contract_id,
         "state": State.PENDING,
         "step": Step.CONTRACT_CREATED,
+        "behind": event.behind,
         "nudge_in": filing.line.lease_s if has_room else 0.0,
         "facts_in": 0.0 if known else None,
         "hris_profile_id": known.hris_profile_id if known else None,
         **(facts.columns(db, filing.keyring, event.contract_id, known) if known else {}),
     }
     if db.execute(_NEW_RUN[db.dialect.name], row).first() is not None:
-        return NewRun(run_id, event.contract_id) if has_room else None
+        return NewRun(run_id, event.contract_id, in_line=not has_room)
     # another event of this contract was filed between our look and our insert
     winner = select(runs.c.id).where(runs.c.contract_id == event.contract_id).scalar_subquery()
     db.execute(

@@ -90,6 +90,12 @@ def is_due(db: Connection, organization_id: str) -> bool:
     return db.execute(_IS_DUE, {"of": organization_id}).first() is not None
 
 
+def behind(db: Connection, organization_id: str) -> int:
+    """How many replays and backfills of the organisation wait for their message."""
+    waiting = select(func.count()).where(_OF, runs.c.behind, _DUE)
+    return int(db.execute(waiting, {"of": organization_id}).scalar_one())
+
+
 def organizations_due(db: Connection) -> Sequence[str]:
     """Those with a run that waits for its message."""
     return db.execute(select(_ORGANIZATIONS.c.id).where(_ORGANIZATIONS.c.id.is_not(None))).scalars().all()

@@ -82,17 +82,6 @@ def test_a_deel_that_takes_the_other_field_is_understood(simulated):
     assert token == simulator.live_token("c-1")
 
 
-def test_every_contract_of_a_long_list_is_found(simulated):
-    """Pages of Deel's size, filters and all."""
-    simulator, deel = simulated
-    for number in range(120):
-        simulator.has_contract(f"c-{number}", status="onboarding" if number % 2 else "new")
-    simulator.has_contract("c-other", type="payg_tasks", status="new")
-
-    found = {contract.id for contract in deel.all_contracts(types=("eor",), statuses=("new", "onboarding"))}
-    assert found == {f"c-{number}" for number in range(120)}
-
-
 def test_a_token_without_its_scope_pauses_and_a_revoked_one_too(simulated, http_client):
     """The simulator's 403 and 401 are Deel's: both concern the organisation."""
     simulator, _ = simulated
