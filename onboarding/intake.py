@@ -61,7 +61,8 @@ class Intake:
 
     def _file(self, message: Message, answers: list[Event | Ignored | Dead]) -> list[NewRun]:
         def filed(db: Connection) -> list[NewRun]:
-            home = organizations.home(db, self.fingerprint) or HOME
+            nameless = any(isinstance(each, Event) and each.organization_id is None for each in answers)
+            home = (organizations.home(db, self.fingerprint) if nameless else None) or HOME
             return events.file(db, message, answers, Filing(self.keyring, home, self.line))
 
         fail_point("intake.recording")

@@ -71,7 +71,7 @@ def perform(world: World, run_id: str, step: Step, *, redelivered: bool = False)
     if not run_id.isascii() or "\0" in run_id:  # no database takes every such text, and none of our ids is one
         return _not_claimed(NoClaim(Why.UNKNOWN), step)
     fail_point(f"{step}.claiming")
-    claim = world.store.write(lambda db: claims.begin(db, run_id, step, world.terms))
+    claim = claims.claim(world.store, run_id, step, world.terms)
     if isinstance(claim, NoClaim):
         return Onward() if redelivered and claim.why is Why.STEP_DONE else _not_claimed(claim, step)
     fail_point(f"{step}.claimed")
@@ -105,7 +105,7 @@ def order_of(organization_id: str, change: Change, lease_s: float) -> Order:
 def _record(world: World, claim: Claim, outcome: AnyOutcome) -> Change | None:
     """None: a newer claim owns the run."""
     change = settle(claim.run, outcome, world.backoff, world.draw)
-    return world.store.write(lambda db: records.record(db, claim, change, world.keyring, world.terms))
+    return records.keep(world.store, claim, change, world.keyring, world.terms)
 
 
 def _act(world: World, claim: Claim) -> AnyOutcome:

@@ -178,7 +178,7 @@ def notify_targets(claim: Claim, world: World) -> AnyOutcome:
         return Back(dead_issue=0)
     targets = {target.name: target for target in world.targets}
     message_id = notify.message_id(run.id, notify.COMPLETED)
-    rows = world.store.write(lambda db: notifications.prepare(db, run.id, message_id, targets))
+    rows = world.store.write_one(lambda db: notifications.prepare(db, run.id, message_id, targets))
     # what was refused in an earlier try, whose worker died before it could say so, is refused still
     answers = [notify.Answer(Verdict.REFUSED, row.http_status) for row in rows if row.refused_at is not None]
     open_rows = [row for row in rows if row.delivered_at is None and row.refused_at is None and row.target in targets]
@@ -212,13 +212,13 @@ def keep_answer(world: World, message_id: str, target: str, answer: notify.Answe
     told = {"target": target, "message_id": message_id, "http_status": answer.http_status, "why": answer.why or None}
     match answer.verdict:
         case Verdict.DELIVERED:
-            world.store.write(lambda db: notifications.delivered(db, message_id, target, answer.http_status))
+            world.store.write_one(lambda db: notifications.delivered(db, message_id, target, answer.http_status))
         case Verdict.REFUSED:
             log.warning("target_refused", **told)
-            world.store.write(lambda db: notifications.refused(db, message_id, target, answer.http_status))
+            world.store.write_one(lambda db: notifications.refused(db, message_id, target, answer.http_status))
         case Verdict.LATER:
             log.warning("target_failed", **told)
-            world.store.write(lambda db: notifications.failed(db, message_id, target, answer.http_status, wait_s))
+            world.store.write_one(lambda db: notifications.failed(db, message_id, target, answer.http_status, wait_s))
 
 
 STEP_ACTIONS: Final[dict[Step, Callable[[Claim, World], AnyOutcome]]] = {

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, exists, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, exists, insert, or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from onboarding.runs import ACTIVE, Reason, Run, State, Step
 from onboarding.store import organizations
+from onboarding.store.engine import Store
 from onboarding.store.sql import clock, from_now, seconds
 from onboarding.store.tables import attempts, runs
 from onboarding.store.tables import organizations as organizations_table
@@ -47,24 +49,31 @@ _TAKE_ANYHOW = (
         *runs.c,
         (runs.c.facts_at > from_now(-FACTS_FRESH_S)).label("facts_fresh"),
         (runs.c.token_expires_at <= from_now()).label("token_lapsed"),
+        # also before a cancel or a replay, which forget the tries
+        exists().where(attempts.c.run_id == bindparam("run"), attempts.c.step == bindparam("at_step")).label("tried"),
     )
 )
 _TAKE = _TAKE_ANYHOW.where(~_PAUSED)
 _TAKE_AS_PROBE = _TAKE_ANYHOW.where(_PAUSED)
-_LOOK = select(runs, clock().label("now")).where(runs.c.id == bindparam("run"))
 _START = insert(attempts)
-_TRIED = select(
-    exists().where(
-        attempts.c.run_id == bindparam("run_id"),
-        attempts.c.step == bindparam("step"),
-        attempts.c.fence < bindparam("fence"),
-    )
-)
-_CUT_OFF = (
-    update(attempts)
-    .where(attempts.c.run_id == bindparam("run"), attempts.c.ended_at.is_(None), attempts.c.outcome.is_(None))
-    .values(outcome="crashed")
-)
+
+
+_ENDLESS = attempts.c.ended_at.is_(None) & attempts.c.outcome.is_(None)
+_CUT_OFF = update(attempts).where(attempts.c.run_id == bindparam("run"), _ENDLESS).values(outcome="crashed")
+
+
+def _and_start(take: ReturningUpdate[Any]) -> Select[Any]:
+    """The claim, the attempt's start and the mark on the one before, in one statement: four round trips less."""
+    taken = take.cte("taken")
+    columns = [taken.c.id, taken.c.step, taken.c.fence]
+    started = insert(attempts).from_select(["run_id", "step", "fence"], select(*columns)).cte("started")
+    earlier = (attempts.c.run_id == taken.c.id) & (attempts.c.fence < taken.c.fence)
+    cut_off = update(attempts).where(earlier, _ENDLESS).values(outcome="crashed").cte("cut_off")
+    return select(taken).add_cte(started, cut_off)
+
+
+_TAKE_AND_START = _and_start(_TAKE)
+_LOOK = select(runs, clock().label("now")).where(runs.c.id == bindparam("run"))
 
 
 @dataclass(frozen=True)
@@ -113,11 +122,36 @@ class Terms:
     probe_every_s: float = 300.0
 
 
-def begin(db: Connection, run_id: str, step: Step, terms: Terms) -> Claim | NoClaim:
-    """Claim a run for one step and write down that an attempt began; say why not where it cannot be had."""
-    row = _take(db, _TAKE, run_id, step, terms)
+def claim(store: Store, run_id: str, step: Step, terms: Terms) -> Claim | NoClaim:
+    """Claim a run for one step and write down that an attempt began; say why not where it cannot be had.
+
+    Raises StoreUnavailable.
+    """
+    row = store.write_one(lambda db: _begin(db, _claimed(run_id, step, terms)))
+    if row is None:
+        return store.write(lambda db: begin(db, run_id, step, terms))
+    return Claim(run=run_of(row), fence=row.fence)
+
+
+def _begin(db: Connection, claimed: dict[str, Any]) -> Row[Any] | None:
+    if db.dialect.name == "postgresql":
+        return db.execute(_TAKE_AND_START, claimed).one_or_none()
+    return _started(db, db.execute(_TAKE, claimed).one_or_none())
+
+
+def _started(db: Connection, row: Row[Any] | None) -> Row[Any] | None:
     if row is not None:
-        return _started(db, row, probe=False)
+        if row.starts > 1:
+            mark_crashed(db, row.id)
+        db.execute(_START, {"run_id": row.id, "step": row.step, "fence": row.fence})
+    return row
+
+
+def begin(db: Connection, run_id: str, step: Step, terms: Terms) -> Claim | NoClaim:
+    """The same within a transaction, where the run was not to be had a moment ago."""
+    row = _begin(db, _claimed(run_id, step, terms))
+    if row is not None:
+        return Claim(run=run_of(row), fence=row.fence)
     found = db.execute(_LOOK, {"run": run_id}).one_or_none()
     if found is None:
         return NoClaim(Why.UNKNOWN)
@@ -127,25 +161,13 @@ def begin(db: Connection, run_id: str, step: Step, terms: Terms) -> Claim | NoCl
     if found.starts >= terms.crash_limit:
         return _park_crash_loop(db, found)
     if organizations.take_probe(db, found.organization_id, step, terms.probe_every_s):
-        row = _take(db, _TAKE_AS_PROBE, run_id, step, terms)
-        return _started(db, row, probe=True) if row is not None else NoClaim(Why.HELD, wait_s=1.0)
+        row = _started(db, db.execute(_TAKE_AS_PROBE, _claimed(run_id, step, terms)).one_or_none())
+        return Claim(run=run_of(row), fence=row.fence, probe=True) if row else NoClaim(Why.HELD, wait_s=1.0)
     return _wait_for_resume(db, found)
 
 
-def _take(db: Connection, statement: Update, run_id: str, step: Step, terms: Terms) -> Row[Any] | None:
-    claimed = {"run": run_id, "at_step": step, "lease_s": terms.lease_s, "crash_limit": terms.crash_limit}
-    return db.execute(statement, claimed).one_or_none()
-
-
-def _started(db: Connection, row: Row[Any], *, probe: bool) -> Claim:
-    if row.starts > 1:
-        mark_crashed(db, row.id)
-    attempt = {"run_id": row.id, "step": row.step, "fence": row.fence}
-    db.execute(_START, attempt)
-    run = run_of(row)
-    if run.step is Step.ENSURE_PROFILE and not run.tried_before:  # a cancel or a replay forgets the tries
-        run = replace(run, tried_before=db.execute(_TRIED, attempt).scalar_one())
-    return Claim(run=run, fence=row.fence, probe=probe)
+def _claimed(run_id: str, step: Step, terms: Terms) -> dict[str, Any]:
+    return {"run": run_id, "at_step": step, "lease_s": terms.lease_s, "crash_limit": terms.crash_limit}
 
 
 def mark_crashed(db: Connection, run_id: str) -> None:
@@ -221,5 +243,5 @@ def run_of(row: Row[Any]) -> Run:
         contract_type=row.contract_type,
         has_emails=row.emails_sealed is not None,
         facts_fresh=bool(getattr(row, "facts_fresh", False)),
-        tried_before=row.tries > 0 or row.starts > 1 or row.parkings > 0,
+        tried_before=row.tries > 0 or row.starts > 1 or row.parkings > 0 or bool(getattr(row, "tried", False)),
     )

@@ -26,13 +26,18 @@ def _unwrapped(keyring: Keyring, row: Row[Any] | None) -> DataKey:
     return keyring.unwrap(wrapped)
 
 
-def get_or_make(db: Connection, keyring: Keyring, subject: str) -> DataKey:
-    """The subject's data key, made now if it has none. Of two that make it at once, one wins."""
-    row = db.execute(_OF, {"of": subject}).one_or_none()
+def get_or_make(db: Connection, keyring: Keyring, subject: str, *, likely_new: bool = False) -> DataKey:
+    """The subject's data key, made now if it has none. Of two that make it at once, one wins.
+
+    `likely_new`: it is not looked for first.
+    """
+    row = None if likely_new else db.execute(_OF, {"of": subject}).one_or_none()
     if row is not None:
         return _unwrapped(keyring, row)
-    _, made = keyring.new_data_key(subject)
-    insert_or_ignore(db, data_keys, subject=subject, id=made.id, master_key_id=made.master_key_id, wrapped=made.blob)
+    key, made = keyring.new_data_key(subject)
+    row_of_it = {"id": made.id, "master_key_id": made.master_key_id, "wrapped": made.blob}
+    if insert_or_ignore(db, data_keys, subject=subject, **row_of_it):
+        return key
     return get(db, keyring, subject)
 
 

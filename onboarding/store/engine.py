@@ -77,7 +77,7 @@ class Store:
         return written
 
     def write_one(self, work: Callable[[Connection], T]) -> T:
-        """Run `work`, which executes one statement and no more: it is a transaction by itself, in one round trip.
+        """Run `work`, which writes by one statement (and may read): a transaction by itself, in one round trip.
 
         Raises StoreUnavailable when the store stays away for longer than the patience.
         """

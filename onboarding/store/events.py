@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from onboarding.events import Dead, Event, Ignored, Message
 from onboarding.runs import Facts, State, Step
 from onboarding.store import data_keys, facts
-from onboarding.store.line import Line, room
+from onboarding.store.line import TAKEN, Line, limits, room_in
 from onboarding.store.sql import from_now, seconds
 from onboarding.store.tables import dead_letters, events, runs
 from onboarding.store.upsert import insert_or_ignore, or_ignore
@@ -30,7 +30,8 @@ NO_WORD = "(sealed)"  # in place of a routing key that may be more than one: the
 # As a type's: no white space, no "@", so that no sender makes a column of ours hold an address.
 _ROUTING_KEY = re.compile(r"[A-Za-z0-9._:/#*-]{0,255}")
 
-_RUN_OF = select(runs.c.id).where(runs.c.contract_id == bindparam("contract"))
+_RUN_OF = select(runs.c.id).where(runs.c.contract_id == bindparam("contract")).scalar_subquery().label("run_id")
+_LOOK = select(_RUN_OF, *TAKEN)
 # a new hire whom a backfill had found before the event came
 _TO_THE_LIVING = update(runs).where(runs.c.id == bindparam("run"), runs.c.behind).values(behind=False)
 _NEW_RUN = {
@@ -141,18 +142,18 @@ def open_letter(db: Connection, keyring: Keyring, letter_id: str) -> SecretStr |
 
 
 def _file_event(db: Connection, event: Event, filing: Filing) -> NewRun | None:
-    run = db.execute(_RUN_OF, {"contract": event.contract_id}).scalar_one_or_none()
-    if run is not None:
-        _disposed(db, event, "duplicate", "run_exists", contract_id=event.contract_id, run_id=run)
+    organization_id = event.organization_id or filing.home_organization
+    seen = db.execute(_LOOK, {"contract": event.contract_id, **limits(organization_id, filing.line)}).one()
+    if seen.run_id is not None:
+        _disposed(db, event, "duplicate", "run_exists", contract_id=event.contract_id, run_id=seen.run_id)
         if not event.behind:
-            db.execute(_TO_THE_LIVING, {"run": run})
+            db.execute(_TO_THE_LIVING, {"run": seen.run_id})
         return None
     run_id = secrets.token_hex(8)
     if not _disposed(db, event, "accepted", None, contract_id=event.contract_id, run_id=run_id):
         return None  # this very event was filed before
     told = event.told
-    organization_id = event.organization_id or filing.home_organization
-    has_room = not event.behind and room(db, organization_id, filing.line) > 0
+    has_room = not event.behind and room_in(seen, filing.line) > 0
     known = Facts(told.contract_type, told.emails, told.hris_profile_id) if told else None
     row = {
         "id": run_id,
@@ -164,7 +165,7 @@ def _file_event(db: Connection, event: Event, filing: Filing) -> NewRun | None:
         "nudge_in": filing.line.lease_s if has_room else 0.0,
         "facts_in": 0.0 if known else None,
         "hris_profile_id": known.hris_profile_id if known else None,
-        **(facts.columns(db, filing.keyring, event.contract_id, known) if known else {}),
+        **(facts.columns(db, filing.keyring, event.contract_id, known, new_contract=True) if known else {}),
     }
     if db.execute(_NEW_RUN[db.dialect.name], row).first() is not None:
         return NewRun(run_id, event.contract_id, in_line=not has_room)

@@ -21,11 +21,13 @@ _OF_PROFILE = (
 )
 
 
-def columns(db: Connection, keyring: Keyring, contract_id: str, facts: Facts) -> dict[str, Any]:
+def columns(
+    db: Connection, keyring: Keyring, contract_id: str, facts: Facts, *, new_contract: bool = False
+) -> dict[str, Any]:
     """The columns of a run that hold these facts, but for their time. Makes the contract's data key where need be."""
     held: dict[str, Any] = {"contract_type": facts.contract_type}
     if facts.emails:
-        key = data_keys.get_or_make(db, keyring, _subject(contract_id))
+        key = data_keys.get_or_make(db, keyring, _subject(contract_id), likely_new=new_contract)
         plain = SecretStr(json.dumps([email.get_secret_value() for email in facts.emails]))
         held["emails_sealed"] = seal(key, (contract_id, COLUMN), plain)
     return held

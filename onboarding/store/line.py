@@ -48,7 +48,9 @@ def _count(which: Any, name: str) -> Any:
     return select(func.count()).select_from(counted).scalar_subquery()
 
 
-_TAKEN = select(_count(_GOING, "most").label("going"), _count(_RIDING, "most_riding").label("riding"))
+TAKEN: Final = (_count(_GOING, "most").label("going"), _count(_RIDING, "most_riding").label("riding"))
+"""For a statement that asks something else as well: `room_in` reads its row, `limits` are its parameters."""
+_TAKEN = select(*TAKEN)
 
 # From one organisation to the next, however many runs each has: the index is entered anew for each.
 _FIRST = select(runs.c.organization_id).where(_DUE).order_by(runs.c.organization_id).limit(1)
@@ -80,9 +82,17 @@ class Line:
 
 def room(db: Connection, organization_id: str, line: Line) -> int:
     """How many runs more of the organisation may have a message; below 1: none."""
-    limits = {"of": organization_id, "most": line.places, "most_riding": MOST_RIDING}
-    taken = db.execute(_TAKEN, limits).one()
-    return line.places - taken.going if taken.riding < MOST_RIDING else 0
+    return room_in(db.execute(_TAKEN, limits(organization_id, line)).one(), line)
+
+
+def limits(organization_id: str, line: Line) -> dict[str, Any]:
+    """The parameters of TAKEN."""
+    return {"of": organization_id, "most": line.places, "most_riding": MOST_RIDING}
+
+
+def room_in(row: Any, line: Line) -> int:
+    """How much of it a row with the columns of TAKEN leaves."""
+    return line.places - int(row.going) if row.riding < MOST_RIDING else 0
 
 
 def is_due(db: Connection, organization_id: str) -> bool:

@@ -10,9 +10,10 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 
 from onboarding.store.sql import from_now, seconds
 from onboarding.store.tables import notifications
-from onboarding.store.upsert import insert_or_ignore
+from onboarding.store.upsert import or_ignore
 
 _OPEN = notifications.c.delivered_at.is_(None) & notifications.c.refused_at.is_(None)
+_PREPARE = {name: or_ignore(name, notifications, *notifications.c) for name in ("postgresql", "sqlite")}
 _OF_MESSAGE = select(notifications).where(notifications.c.message_id == bindparam("message"))
 _ROW = update(notifications).where(
     notifications.c.message_id == bindparam("message"), notifications.c.target == bindparam("at_target")
@@ -25,11 +26,12 @@ _FAILED = _ROW.values(tries=notifications.c.tries + 1, next_try_at=from_now(seco
 def prepare(db: Connection, run_id: str, message_id: str, targets: Iterable[str]) -> Sequence[Any]:
     """Write down a message for each target before anything is sent; returns its rows, also those of an earlier try.
 
-    Doing it again changes nothing: id, time and what was delivered stay.
+    Doing it again changes nothing: id, time and what was delivered stay. One statement, and another that reads
+    where it was done before.
     """
-    for target in targets:
-        insert_or_ignore(db, notifications, message_id=message_id, target=target, run_id=run_id)
-    return db.execute(_OF_MESSAGE, {"message": message_id}).all()
+    new = [{"message_id": message_id, "target": target, "run_id": run_id} for target in targets]
+    made = db.execute(_PREPARE[db.dialect.name], new).all() if new else []
+    return made if len(made) == len(new) else db.execute(_OF_MESSAGE, {"message": message_id}).all()
 
 
 def take_due(db: Connection, message_id: str, for_s: float) -> Sequence[Any]:

@@ -3,44 +3,98 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, Select, bindparam, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
-from onboarding.runs import ACTIVE, Back, Change, Done, Outcome, Park, Reason, Run, State
+from onboarding.runs import ACTIVE, Back, Change, Done, Later, Outcome, Park, Reason, Run, State
 from onboarding.store import consents, facts, organizations, tokens
 from onboarding.store.claims import PAUSED_LOOK_S, Claim, Terms
+from onboarding.store.engine import Store
 from onboarding.store.sql import from_now, seconds
 from onboarding.store.tables import attempts, runs
 from onboarding.vault import Keyring
 
-_RECORD = (
-    update(runs)
-    .where(runs.c.id == bindparam("run"), runs.c.fence == bindparam("held"))
-    .values(
-        starts=0,
-        lease_until=None,
-        next_attempt_at=from_now(seconds("due_in")),
-        nudge_at=from_now(seconds("nudge_in")),
-        updated_at=from_now(),
+_HELD = (runs.c.id == bindparam("run")) & (runs.c.fence == bindparam("held"))
+_ATTEMPT: Final[dict[str, Any]] = {
+    name: bindparam(f"end_{name}") for name in ("outcome", "reason", "http_status", "request_id")
+}
+_END = update(attempts).values(ended_at=from_now(), **_ATTEMPT)
+_END_OF_RUN = _END.where(attempts.c.run_id == bindparam("run"), attempts.c.fence == bindparam("held"))
+
+
+@cache
+def _record_of(columns: frozenset[str]) -> ReturningUpdate[Any]:
+    """The statement that writes these columns of a run, among what every record writes."""
+    written: dict[str, Any] = {name: bindparam(f"set_{name}") for name in columns}
+    if "contract_type" in columns:
+        written["facts_at"] = from_now()
+    return (
+        update(runs)
+        .where(_HELD)
+        .values(
+            starts=0,
+            lease_until=None,
+            next_attempt_at=from_now(seconds("due_in")),
+            nudge_at=from_now(seconds("nudge_in")),
+            updated_at=from_now(),
+            **written,
+        )
+        .returning(runs.c.id, runs.c.fence, runs.c.organization_id)  # it may have got its name in this very step
     )
-    .returning(runs.c.organization_id)  # it may have got its name in this very step
-)
-_RECORD_FACTS = _RECORD.values(facts_at=from_now())
-_END = (
-    update(attempts)
-    .where(attempts.c.run_id == bindparam("run"), attempts.c.fence == bindparam("held"))
-    .values(ended_at=from_now())
-)
 
 
-def record(db: Connection, claim: Claim, change: Change, keyring: Keyring, terms: Terms) -> Change | None:
+@cache
+def _record_and_end_of(columns: frozenset[str]) -> Select[Any]:
+    """The same and the attempt's end, in one statement, for PostgreSQL."""
+    recorded = _record_of(columns).cte("recorded")
+    mine = (attempts.c.run_id == recorded.c.id) & (attempts.c.fence == recorded.c.fence)
+    return select(recorded.c.organization_id).add_cte(_END.where(mine).cte("ended"))
+
+
+def keep(store: Store, claim: Claim, change: Change, keyring: Keyring, terms: Terms) -> Change | None:
     """Write what an attempt came to: run, attempt, token and organisation together, under the claim's fence.
 
     Returns the change, without `pauses` where the organisation was paused already: one pause is one alert.
     None: the fence moved, as a newer claim, a replay or a cancel moves it. You are late: write nothing more.
+    Raises StoreUnavailable, and VaultError where what was learnt cannot be sealed.
     """
+    if not _concerns_others(claim, change):  # one statement, then: four round trips less
+
+        def alone(db: Connection) -> str | None:
+            return _write(db, claim, change, _learnt(db, claim.run, change.source, keyring), terms)
+
+        return change if store.write_one(alone) is not None else None
+    return store.write(lambda db: record(db, claim, change, keyring, terms))
+
+
+def _concerns_others(claim: Claim, change: Change) -> bool:
+    """Whether more than the run and its attempt is to be written, or read on the way."""
+    match change.source:
+        case Done(facts=None, issued=None):
+            return claim.probe
+        case Later():
+            return False
+        case _:
+            return True
+
+
+def record(db: Connection, claim: Claim, change: Change, keyring: Keyring, terms: Terms) -> Change | None:
+    """`keep`, as part of a transaction."""
     run = claim.run
+    organization_id = _write(db, claim, change, _learnt(db, run, change.source, keyring), terms)
+    if organization_id is None:
+        return None
+    _follow_up(db, claim, change, keyring, organization_id)
+    if change.pauses and not organizations.pause(db, organization_id, change.pauses, run.step):
+        return replace(change, pauses=None)
+    return change
+
+
+def _write(db: Connection, claim: Claim, change: Change, learnt: dict[str, Any], terms: Terms) -> str | None:
+    """Run and attempt. Returns the run's organisation; None: the fence moved."""
     changed = {
         "state": change.state,
         "step": change.step,
@@ -49,18 +103,19 @@ def record(db: Connection, claim: Claim, change: Change, keyring: Keyring, terms
         "not_found": change.not_found,
         "reissues": change.reissues,
         "parkings": change.parkings,
-        **_learnt(db, run, change.source, keyring),
+        **learnt,
     }
-    statement = _RECORD_FACTS if "contract_type" in changed else _RECORD
-    claimed = {"run": run.id, "held": claim.fence}
-    written = db.execute(statement, claimed | _waits(change, terms.lease_s) | changed).one_or_none()
-    if written is None:
-        return None
-    _end_attempt(db, claim, change)
-    _follow_up(db, claim, change, keyring, written.organization_id)
-    if change.pauses and not organizations.pause(db, written.organization_id, change.pauses, run.step):
-        return replace(change, pauses=None)
-    return change
+    columns = frozenset(changed)
+    said = {"run": claim.run.id, "held": claim.fence}
+    values = said | _waits(change, terms.lease_s) | {f"set_{name}": value for name, value in changed.items()}
+    ended = _ended(change)
+    if db.dialect.name == "postgresql":
+        row = db.execute(_record_and_end_of(columns), values | ended).one_or_none()
+    else:
+        row = db.execute(_record_of(columns), values).one_or_none()
+        if row is not None:
+            db.execute(_END_OF_RUN, said | ended)
+    return row.organization_id if row is not None else None
 
 
 def _waits(change: Change, lease_s: float) -> dict[str, float | None]:
@@ -98,14 +153,13 @@ def _learnt(db: Connection, run: Run, source: Outcome, keyring: Keyring) -> dict
             return {}
 
 
-def _end_attempt(db: Connection, claim: Claim, change: Change) -> None:
-    ended = {
-        "outcome": change.outcome,
-        "reason": change.reason,
-        "http_status": change.source.http_status,
-        "request_id": change.source.request_id,
+def _ended(change: Change) -> dict[str, Any]:
+    return {
+        "end_outcome": change.outcome,
+        "end_reason": change.reason,
+        "end_http_status": change.source.http_status,
+        "end_request_id": change.source.request_id,
     }
-    db.execute(_END, {"run": claim.run.id, "held": claim.fence} | ended)
 
 
 def _follow_up(db: Connection, claim: Claim, change: Change, keyring: Keyring, organization_id: str) -> None:

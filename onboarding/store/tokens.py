@@ -92,7 +92,9 @@ def intend(db: Connection, run_id: str, fence: int, organization_id: str, profil
     wish = db.execute(_WISH, mine).one_or_none()
     if wish is None:
         return None
-    insert_or_ignore(
+    if wish.reissue_asked:
+        db.execute(_SPEND_WISH, mine)
+    if insert_or_ignore(
         db,
         worker_tokens,
         hris_profile_id=profile,
@@ -100,15 +102,14 @@ def intend(db: Connection, run_id: str, fence: int, organization_id: str, profil
         issue_number=1,
         intended_by=run_id,
         dead=False,
-    )
+    ):
+        return Intended(1, run_id, wish.reissue_asked)
     row = db.execute(_INTENDED, {"profile": profile}).one()
     if row.stored_issue != row.issue_number:  # never answered
-        db.execute(_SPEND_WISH, mine)
         return Intended(row.issue_number, row.intended_by, wish.reissue_asked)
     if row.lives and not wish.reissue_asked:
         return Kept(row.issue_number, row.expires_at)
     db.execute(_INTEND, {"profile": profile, "issue_number": row.issue_number + 1, "intended_by": run_id})
-    db.execute(_SPEND_WISH, mine)
     return Intended(row.issue_number + 1, run_id, wish.reissue_asked)
 
 
@@ -118,7 +119,7 @@ def keep(db: Connection, keyring: Keyring, profile: str, issued: IssuedToken) ->
     row = db.execute(_UNBURIED, mine).one_or_none()
     if row is None:
         return False
-    key = data_keys.get_or_make(db, keyring, _subject(row))
+    key = data_keys.get_or_make(db, keyring, _subject(row), likely_new=issued.issue_number == 1)
     sealed = seal(key, _binding(row, issued.issue_number), issued.token)
     kept = {"stored_issue": issued.issue_number, "sealed": sealed, "expires_at": issued.expires_at, "dead": False}
     db.execute(_KEEP, mine | kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -16,7 +16,9 @@ def insert_or_ignore(db: Connection, table: Table, **values: Any) -> bool:
 
 
 @cache
-def or_ignore(dialect: str, table: Table) -> ReturningInsert[Any]:
-    """The statement, whose parameters are columns; it returns the key of the row that it inserted."""
+def or_ignore(dialect: str, table: Table, *returning: Column[Any]) -> ReturningInsert[Any]:
+    """The statement, whose parameters are columns; it returns these, or the key, of the row that it inserted."""
     insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    return insert.on_conflict_do_nothing().returning(*table.primary_key)  # no row count beside a generated key
+    return insert.on_conflict_do_nothing().returning(
+        *(returning or table.primary_key)
+    )  # no row count beside a generated key

@@ -210,7 +210,7 @@ def test_a_store_that_is_away_is_not_a_failure_of_the_run(onboard_sqlite: Driver
     def away(_work):
         raise StoreUnavailable("gone")
 
-    monkeypatch.setattr(onboard_sqlite.store, "write", away)
+    monkeypatch.setattr(onboard_sqlite.store, "_run", lambda *_: away(None))
     with pytest.raises(StoreUnavailable):
         onboard_sqlite.deliver("c-1", Step.CONTRACT_CREATED)
     monkeypatch.undo()
