@@ -72,6 +72,8 @@ class Budget:
             late_s = time.monotonic() - earliest
             if late_s < LATE_S:
                 return earliest + LATE_S  # later, its time has passed: another call may start with ours
+            if slot.begins_at > slot.given_at:  # it woke up late: so may those that are on their way already
+                self._store.write_one(lambda db: budgets.allow_for(db, self.fingerprint, late_s))  # noqa: B023
             lead_s = min(2 * late_s, LONGEST_LEAD_S)  # a commit takes that long here: the next begins after it
         raise TryLater(Reason.RATE_LIMITED)
 

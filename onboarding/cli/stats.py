@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -15,7 +15,11 @@ from onboarding.cli.start import open_store, start
 from onboarding.runs import Reason
 from onboarding.settings import Settings
 from onboarding.store import organizations, runs
+from onboarding.store.budgets import FIRST_SLOWER_S
 from onboarding.store.engine import Store
+
+REFUSED: Final = "Deel refused calls a moment ago"
+LATE: Final = "processes here wake up late: the machine is busy"
 
 
 @click.command("stats", epilog=examples("onboarding stats", "onboarding stats --json"))
@@ -47,11 +51,12 @@ def stats_command(*, as_json: bool) -> None:
 def _budget(settings: Settings, store: Store) -> dict[str, Any]:
     """Without a token nobody knows which budget is meant: its use is None then."""
     if settings.deel_token is None:
-        return {"rate": settings.deel_rate, "rate_now": settings.deel_rate, "in_use": None}
+        return {"rate": settings.deel_rate, "rate_now": settings.deel_rate, "in_use": None, "why_slower": None}
     budget = Budget(store, settings.deel_token, settings.deel_rate)
     use = budget.use()
     rate_now = budget.rate_with(use.slower_s) if use.slower_s else budget.rate
-    return {"rate": budget.rate, "rate_now": round(rate_now, 1), "in_use": use.in_use}
+    why = REFUSED if use.slower_s >= FIRST_SLOWER_S else LATE if use.slower_s else None
+    return {"rate": budget.rate, "rate_now": round(rate_now, 1), "in_use": use.in_use, "why_slower": why}
 
 
 def _lines(found: Mapping[str, Any], budget: Mapping[str, Any], pauses: Sequence[Any]) -> list[tuple[str, str]]:
@@ -68,10 +73,10 @@ def _lines(found: Mapping[str, Any], budget: Mapping[str, Any], pauses: Sequence
     ]
 
 
-def _use(rate: float, rate_now: float, in_use: int | None) -> str:
+def _use(rate: float, rate_now: float, in_use: int | None, why_slower: str | None) -> str:
     if in_use is None:
         return f"{rate:g} requests per second; its use is unknown without ONBOARDING_DEEL_TOKEN"
-    slower = f"; slowed to {rate_now:g}: Deel refused calls a moment ago" if rate_now < rate else ""
+    slower = f"; slowed to {rate_now:g}, as {why_slower}" if rate_now < rate else ""
     return f"{in_use} of {rate:g} requests per second in use{slower}"
 
 

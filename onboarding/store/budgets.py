@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Float, Integer, bindparam, case, select, update
+from sqlalchemy import Connection, Float, Integer, bindparam, case, or_, select, update
 
 from onboarding.store.sql import epoch, first_of, length_of, turned
 from onboarding.store.tables import budgets
@@ -18,6 +18,8 @@ FIRST_SLOWER_S: Final = 0.25
 SLOWEST_S: Final = 4.0
 SLOW_FOR_S: Final = 5.0
 """So long without a refusal, and the pace is the old one."""
+LATENESS_COUNTS: Final = 1.5
+"""By so many times what a process was late a window is longer: the machine is busy, and Deel counts arrivals."""
 ONE_REFUSAL_S: Final = 1.0
 """Calls that were under way together are refused together: that is one refusal, not four."""
 
@@ -40,6 +42,11 @@ _TAKE = (
         free_at=turned(budgets.c.free_at, _BEGIN + bindparam("window_s", type_=Float) + _SLOWER),
     )
     .returning(budgets.c.begins_at, _NOW)
+)
+_ALLOW = (
+    update(budgets)
+    .where(_BUDGET, or_(budgets.c.slow_until <= _NOW, budgets.c.slower_s <= bindparam("late_s", type_=Float)))
+    .values(slower_s=bindparam("late_s", type_=Float), slow_until=_NOW + bindparam("for_s", type_=Float))
 )
 _LOOK = select(budgets, _NOW.label("now")).where(_BUDGET)
 _LOCK = _LOOK.with_for_update()
@@ -105,12 +112,19 @@ def hold(db: Connection, fingerprint: str, pace: Pace, seconds: float) -> float 
     row = db.execute(_LOCK, {"budget": fingerprint}).one()
     until = row.now + min(seconds, pace.longest_wait_s)
     _lay(db, fingerprint, [max(time, until) for time in json.loads(row.free_at)])
-    if row.slow_until > row.now + SLOW_FOR_S - ONE_REFUSAL_S:
+    slower_s = row.slower_s if row.slow_until > row.now else 0.0
+    if slower_s >= FIRST_SLOWER_S and row.slow_until > row.now + SLOW_FOR_S - ONE_REFUSAL_S:
         return None
-    slower_s = min(SLOWEST_S, row.slower_s * 2) if row.slow_until > row.now else FIRST_SLOWER_S
+    slower_s = min(SLOWEST_S, max(FIRST_SLOWER_S, slower_s * 2))
     slowed = {"slower_s": slower_s, "slow_until": row.now + SLOW_FOR_S}
     db.execute(update(budgets).where(budgets.c.fingerprint == fingerprint).values(**slowed))
     return slower_s
+
+
+def allow_for(db: Connection, fingerprint: str, late_s: float) -> None:
+    """A process was late by so much: for a while windows are longer, for those that were late and do not know it."""
+    wider = {"budget": fingerprint, "late_s": min(late_s * LATENESS_COUNTS, FIRST_SLOWER_S / 2), "for_s": SLOW_FOR_S}
+    db.execute(_ALLOW, wider)
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,38 @@ def test_refused_calls_slow_the_pace_for_a_while(store: Store):
     assert store.write(lambda db: budgets.hold(db, "f", PACE, 0.0)) == budgets.FIRST_SLOWER_S
 
 
+def test_a_process_that_wakes_up_late_widens_the_windows(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """The machine is busy: who is on the way to Deel may be as late, and does not know it."""
+    budget, sleep = Budget(store, TOKEN, rate=1), time.sleep
+    budget.take()
+    late = iter([5 * LATE_S, 0.0, 0.0])
+    monkeypatch.setattr(budget_module.time, "sleep", lambda seconds: sleep(seconds + next(late)))
+    budget.take()
+    assert 1.5 * 5 * LATE_S <= budget.use().slower_s < 0.1
+
+
+def test_a_slow_commit_widens_nothing(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """Where nobody waits, a slot that begins at once has passed when the commit is over: the next begins later."""
+    write = Store.write_one
+
+    def slowly(self: Store, work: Any) -> Any:
+        result = write(self, work)
+        time.sleep(3 * LATE_S)
+        return result
+
+    monkeypatch.setattr(Store, "write_one", slowly)
+    budget = Budget(store, TOKEN, rate=5)
+    budget.take()
+    assert budget.use().slower_s == 0.0
+
+
+def test_a_wider_window_is_not_narrowed_by_who_is_less_late(store: Store):
+    """Of two that were late the worse counts; a refusal of Deel's counts more than both."""
+    store.write(lambda db: budgets.hold(db, "f", PACE, 0.0))
+    store.write(lambda db: budgets.allow_for(db, "f", 0.02))
+    assert store.read(lambda db: budgets.use(db, "f")).slower_s == budgets.FIRST_SLOWER_S
+
+
 def _ago(store: Store, seconds: float) -> None:
     store.write(lambda db: db.execute(update(table).values(slow_until=table.c.slow_until - seconds)))
 

@@ -246,7 +246,7 @@ def test_stats_as_json(onboarding: Desk, monkeypatch: pytest.MonkeyPatch):
         "dead_letters": 0,
         "paused": [{"organization_id": ORG, "reason": "paused", "next_probe_at": None}],
         "oldest_waiting_at": "2026-11-24T04:49:54.488Z",
-        "budget": {"rate": 5.0, "rate_now": 5.0, "in_use": 0},
+        "budget": {"rate": 5.0, "rate_now": 5.0, "in_use": 0, "why_slower": None},
     }
 
 
@@ -257,7 +257,7 @@ def test_stats_show_a_budget_that_slowed(onboarding: Desk, monkeypatch: pytest.M
     assert "slowed" not in onboarding("stats").stdout
     budget.hold(0.0)
     assert onboarding.json("stats")["budget"]["rate_now"] == 4.0
-    assert "slowed to 4: Deel refused calls a moment ago" in onboarding("stats").stdout
+    assert "slowed to 4, as Deel refused calls a moment ago" in onboarding("stats").stdout
 
 
 def test_stats_for_people(onboarding: Desk):
