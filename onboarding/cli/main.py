@@ -21,7 +21,7 @@ ENTRIES: Final = {
     "runs": Entry(f"{_HERE}.runs:runs_command", "List runs, the newest first."),
     "show": Entry(f"{_HERE}.show:show_command", "Show a run: where it stands, every attempt, what to type next."),
     "replay": Entry(f"{_HERE}.replay:replay_command", "Let runs go on where they stopped, or from an earlier step."),
-    "backfill": Entry(f"{_HERE}.backfill:backfill_command", "Start runs for contracts whose webhook never came."),
+    "backfill": Entry(f"{_HERE}.backfill:backfill_command", "Start runs for EOR contracts whose webhook never came."),
     "cancel": Entry(f"{_HERE}.cancel:cancel_command", "Stop runs that have not ended; a replay starts them again."),
     "org": Entry(f"{_HERE}.org:org_group", "Keep organisations that have a token for Deel of their own."),
     "pause": Entry(f"{_HERE}.organizations:pause_command", "Let every run of an organisation wait."),

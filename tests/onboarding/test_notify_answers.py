@@ -17,7 +17,7 @@ from onboarding.steps import judge_answers, keep_answer
 from onboarding.transport import Http
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
-NO_STORE: Any = SimpleNamespace(store=SimpleNamespace(write=lambda _work: None))
+NO_STORE: Any = SimpleNamespace(store=SimpleNamespace(write_one=lambda _work: None))
 
 
 def test_the_last_status_there_is_counts():
