@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +27,7 @@ class Received:
     headers: dict[str, str] = field(repr=False)  # names in lower case
     verified: bool  # signed with the sink's secret, per Standard Webhooks
     at: datetime
+    at_monotonic: float
     status: int  # what it was answered with
 
 
@@ -99,6 +101,7 @@ class Sink:
                     headers=headers,
                     verified=self._verifies(request.body, headers),
                     at=datetime.now(UTC),
+                    at_monotonic=time.monotonic(),
                     status=status,
                 )
             )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from tests.bench import calls, latency, machine, refused
+from tests.bench import calls, latency, limit, line, machine
 from tests.bench.figures import Measured
 from tests.bench.report import Teller, table, write
 from tests.bench.servers import missing
@@ -51,10 +51,16 @@ def measurements(teller: Teller, *, with_servers: bool) -> Iterator[Measured]:
     with distributed(deel_rate=RATE) as system:
         system.serve()
         yield latency.measure(system, "latency-rabbitmq-postgresql", teller)
-    teller.begins("Refused calls: starting intake, beat and four workers on one budget")
-    with distributed(rate=refused.RATE) as system:
-        system.serve(workers=refused.WORKERS, concurrency=1)
-        yield refused.measure(system, teller)
+    teller.begins("Order: putting ten thousand runs in line")
+    with distributed(rate=line.ORDER_RATE) as system:
+        yield line.in_order(system, teller)
+    teller.begins("New hires beside replays: starting intake, beat and a worker")
+    with distributed(rate=line.RATE) as system:
+        yield line.the_living(system, teller)
+    teller.begins("At the limit: starting intake, beat and four workers on one budget")
+    with distributed(rate=limit.RATE) as system:
+        system.serve(workers=limit.WORKERS, concurrency=1)
+        yield limit.measure(system, teller)
 
 
 if __name__ == "__main__":
