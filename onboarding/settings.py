@@ -182,6 +182,9 @@ class Settings(BaseModel):
     crash_limit: int = Field(
         3, ge=1, description="starts without an end before a run is parked: 1 or more", examples=["3"]
     )
+    retention_days: Annotated[int, Field(ge=1, le=36_500)] = Field(
+        400, description="days until a completed or cancelled run is deleted: 1 to 36500", examples=["400"]
+    )
 
     @field_validator("notify_urls")
     @classmethod

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -14,7 +15,8 @@ from onboarding.failpoints import fail_point
 from onboarding.notify import Answer, Target, Verdict
 from onboarding.runs import Backoff
 from onboarding.steps import keep_answer
-from onboarding.store import consents, notifications, organizations, tokens, upkeep
+from onboarding.store import consents, notifications, organizations, retention, tokens, upkeep
+from onboarding.store.retention import Batch, Retention
 from onboarding.turns import Nudge, send_due
 from onboarding.world import World
 
@@ -22,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 BATCH = 100
 RETIRE_EVERY_S = 3600.0
+RETIRE_S = 5.0
+"""For each kind of row in a round: together half of what a task may take."""
 ROUND_S = 20.0
 CLAIM_S = 60.0
 """For how long a message that one round is sending is left alone by all others."""
@@ -71,14 +75,26 @@ def tell_failures(world: World, every_s: float) -> int:
 
 
 def retire(world: World) -> None:
-    """Delete what has been kept long enough, in batches: each is a short transaction of its own."""
+    """Delete what has been kept long enough, in batches: each is a short transaction of its own.
+
+    What the time of a round does not suffice for, is the next one's: this worker has onboardings to do.
+    """
     if not world.store.write(lambda db: upkeep.my_turn(db, "retire", RETIRE_EVERY_S)):
         return
-    total: Counter[str] = Counter()
-    while any((counts := world.store.write(upkeep.retire)).values()):
-        total.update(counts)
+    total = {kind: count for kind, batch in retention.KINDS.items() if (count := _retire(world, batch))}
     if total:
         log.info("retired", **total)
+
+
+def _retire(world: World, batch: Callable[[Connection, Retention, datetime | None], Batch]) -> int:
+    deleted, after = 0, None
+    with within(RETIRE_S):
+        while time_left() > 0:
+            done = world.store.write(lambda db, after=after: batch(db, world.retention, after))  # type: ignore[misc]
+            deleted, after = deleted + done.deleted, done.after
+            if after is None:
+                break
+    return deleted
 
 
 def _tell_failure(world: World, run: Any) -> bool:

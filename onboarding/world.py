@@ -13,6 +13,7 @@ from onboarding.settings import Settings
 from onboarding.store.claims import Terms
 from onboarding.store.engine import Store
 from onboarding.store.line import Line
+from onboarding.store.retention import Retention
 from onboarding.transport import Http
 from onboarding.vault import Keyring
 
@@ -27,6 +28,7 @@ class World:
     targets: tuple[Target, ...]
     terms: Terms = field(default_factory=Terms)
     line: Line = field(default_factory=Line)
+    retention: Retention = field(default_factory=Retention)
     backoff: Backoff = field(default_factory=Backoff)
     draw: Callable[[], float] = random.random  # jitter
     consent_required: bool = False
@@ -61,6 +63,7 @@ def build(settings: Settings, publish: Publish) -> World:
         targets=tuple(targets),
         terms=Terms(lease_s=settings.lease_seconds, crash_limit=settings.crash_limit),
         line=Line.for_rate(settings.deel_rate, settings.lease_seconds),
+        retention=Retention(settings.retention_days),
         consent_required=settings.consent == "required",
         close=close,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
 
 from onboarding.store.tables import data_keys
 from onboarding.store.upsert import insert_or_ignore
@@ -39,6 +40,11 @@ def get_or_make(db: Connection, keyring: Keyring, subject: str, *, likely_new: b
     if insert_or_ignore(db, data_keys, subject=subject, **row_of_it):
         return key
     return get(db, keyring, subject)
+
+
+def erase(db: Connection, subjects: Sequence[str]) -> None:
+    """Destroy these subjects' data keys: nothing that they sealed can be read again, in a backup neither."""
+    db.execute(delete(data_keys).where(data_keys.c.subject.in_(subjects)))
 
 
 def by_master_key(db: Connection) -> dict[str, int]:

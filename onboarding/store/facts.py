@@ -27,7 +27,7 @@ def columns(
     """The columns of a run that hold these facts, but for their time. Makes the contract's data key where need be."""
     held: dict[str, Any] = {"contract_type": facts.contract_type}
     if facts.emails:
-        key = data_keys.get_or_make(db, keyring, _subject(contract_id), likely_new=new_contract)
+        key = data_keys.get_or_make(db, keyring, subject_of(contract_id), likely_new=new_contract)
         plain = SecretStr(json.dumps([email.get_secret_value() for email in facts.emails]))
         held["emails_sealed"] = seal(key, (contract_id, COLUMN), plain)
     return held
@@ -40,11 +40,12 @@ def emails_of(db: Connection, keyring: Keyring, profile: str) -> tuple[SecretStr
     """
     found: dict[str, None] = {}
     for row in db.execute(_OF_PROFILE, {"profile": profile}):
-        key = data_keys.get(db, keyring, _subject(row.contract_id))
+        key = data_keys.get(db, keyring, subject_of(row.contract_id))
         plain = open_sealed(key, (row.contract_id, COLUMN), row.emails_sealed)
         found |= dict.fromkeys(json.loads(plain.get_secret_value()))
     return tuple(map(SecretStr, found))
 
 
-def _subject(contract_id: str) -> str:
+def subject_of(contract_id: str) -> str:
+    """Whose data key seals them."""
     return f"contract:{contract_id}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, or_, select, update
 
 from onboarding.store.sql import from_now, seconds
 from onboarding.store.tables import notifications
@@ -49,6 +49,11 @@ def is_open(db: Connection, message_id: str, targets: Iterable[str]) -> bool:
     """Whether one of these targets may still be tried again."""
     query = select(notifications.c.target).where(notifications.c.message_id == message_id, _OPEN)
     return db.execute(query.where(notifications.c.target.in_(list(targets))).limit(1)).first() is not None
+
+
+def open_of(run_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Of a query about runs: whether a message of the run was neither delivered nor refused."""
+    return exists().where(notifications.c.run_id == run_id, _OPEN)
 
 
 def delivered(db: Connection, message_id: str, target: str, http_status: int | None) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pydantic import SecretStr
-from sqlalchemy import Connection, Row, bindparam, not_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, not_, select, update
 
 from onboarding.masking import remember_secret
 from onboarding.runs import IssuedToken
@@ -150,6 +150,11 @@ def live(db: Connection, keyring: Keyring, profile: str) -> LiveToken | None:
     token = open_sealed(key, _binding(row, row.stored_issue), row.sealed)
     remember_secret(token)
     return LiveToken(row.stored_issue, token, row.expires_at)
+
+
+def live_of(profile: ColumnElement[str | None]) -> ColumnElement[bool]:
+    """Of a query about runs: whether a token of this profile's lies in the vault and works."""
+    return exists().where(worker_tokens.c.hris_profile_id == profile, _WORKS, worker_tokens.c.expires_at > from_now())
 
 
 def forget_expired(db: Connection) -> int:

@@ -1,22 +1,18 @@
-"""What the reconciler finds: runs that nothing carries, failures that nobody was told of, what has grown old."""
+"""What the reconciler finds: runs that nothing carries, failures that nobody was told of."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Integer, bindparam, case, delete, exists, func, null, or_, select, update
+from sqlalchemy import Connection, Integer, bindparam, case, exists, func, null, or_, select, update
 
 from onboarding.runs import ACTIVE, State
 from onboarding.store.sql import from_now, seconds
-from onboarding.store.tables import attempts, dead_letters, events, notifications, runs, turns
+from onboarding.store.tables import notifications, runs, turns
 from onboarding.store.upsert import insert_or_ignore
 
-DAY_S: Final = 86_400.0
-EVENTS_KEPT_S: Final = 90 * DAY_S
-RUNS_KEPT_S: Final = 400 * DAY_S
 CLOCK_SLACK_S: Final = 5.0
-BATCH: Final = 1000
 
 _TURN = (
     update(turns)
@@ -87,22 +83,3 @@ def untold_failures(db: Connection, limit: int) -> Sequence[Any]:
 def mark_told(db: Connection, run_id: str, parking: int) -> None:
     """onboarding.failed of this parking was delivered or refused, at every target."""
     db.execute(update(runs).where(runs.c.id == run_id, runs.c.told < parking).values(told=parking))
-
-
-def retire(db: Connection) -> dict[str, int]:
-    """Delete what has been kept long enough, a batch of each kind; returns how many. To be called until all are 0."""
-    ended = (State.COMPLETED, State.CANCELLED)
-    old_runs = (runs.c.updated_at < from_now(-RUNS_KEPT_S)) & runs.c.state.in_(ended)
-    ended_runs = select(runs.c.id).where(runs.c.state.in_(ended))
-    old_attempts = (attempts.c.started_at < from_now(-EVENTS_KEPT_S)) & attempts.c.run_id.in_(ended_runs)
-    return {
-        "events": _delete(db, events.c.id, events.c.received_at < from_now(-EVENTS_KEPT_S)),
-        "dead_letters": _delete(db, dead_letters.c.id, dead_letters.c.received_at < from_now(-EVENTS_KEPT_S)),
-        "attempts": _delete(db, attempts.c.id, old_attempts),
-        "runs": _delete(db, runs.c.id, old_runs),
-    }
-
-
-def _delete(db: Connection, key: Column[Any], old: Any) -> int:
-    batch = select(key).where(old).limit(BATCH)
-    return db.execute(delete(key.table).where(key.in_(batch))).rowcount

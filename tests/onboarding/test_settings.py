@@ -33,6 +33,7 @@ GOOD = {
     "LOG_FORMAT": "json",
     "LEASE_SECONDS": "0.5",
     "CRASH_LIMIT": "5",
+    "RETENTION_DAYS": "30",
 }
 BAD = {
     "DATABASE_URL": [f"mysql://{CANARY}", "sqlite://", "sqlite:///:memory:", "postgresql://[" + CANARY],
@@ -54,6 +55,7 @@ BAD = {
     "LOG_FORMAT": [CANARY],
     "LEASE_SECONDS": ["0", CANARY],
     "CRASH_LIMIT": ["0", "2.5", CANARY],
+    "RETENTION_DAYS": ["0", "1.5", "36501", CANARY],
 }
 
 
@@ -78,7 +80,7 @@ def test_nothing_need_be_set(monkeypatch, tmp_path):
     assert found.sqlite_path == tmp_path / ".onboarding" / "onboarding.db"
     assert found.database_url.get_secret_value() == f"sqlite:///{tmp_path}/.onboarding/onboarding.db"
     assert (found.embedded, found.production) == (True, False)
-    assert (found.deel_rate, found.lease_seconds, found.crash_limit) == (5, 60, 3)
+    assert (found.deel_rate, found.lease_seconds, found.crash_limit, found.retention_days) == (5, 60, 3, 400)
     assert found.deel_url == "https://api.letsdeel.com/rest/v2"
     assert (found.deel_session_field, found.consent, found.log_format) == ("hris_profile_id", "off", "console")
     assert not list(tmp_path.iterdir())
@@ -92,7 +94,7 @@ def test_every_variable_arrives():
     assert found.database_url.get_secret_value().startswith("postgresql+psycopg://onboarding:")
     assert found.deel_url == "http://127.0.0.1:8080/rest/v2"
     assert (found.embedded, found.production, found.sqlite_path) == (False, True, None)
-    assert (found.deel_rate, found.lease_seconds, found.crash_limit) == (2.5, 0.5, 5)
+    assert (found.deel_rate, found.lease_seconds, found.crash_limit, found.retention_days) == (2.5, 0.5, 5, 30)
     assert len(found.notify_urls) == 2
     assert found.notify_allow_private is True
     keys = {label: key.get_secret_value() for label, key in found.webhook_secrets.items()}

@@ -11,10 +11,11 @@ from sqlalchemy import select, update
 
 from onboarding import failpoints, upkeep
 from onboarding.runs import Reason, State, Step
-from onboarding.store import organizations
+from onboarding.store import organizations, retention
 from onboarding.store import runs as run_statements
 from onboarding.store import upkeep as statements
 from onboarding.store.engine import Store
+from onboarding.store.retention import Retention
 from onboarding.store.sql import from_now
 from onboarding.store.tables import notifications, turns
 from tests.onboarding.store.rows import add_run, run_row, take_due
@@ -158,6 +159,23 @@ def test_retiring_takes_its_turn(onboard: Driver):
     upkeep.retire(onboard.world)
     upkeep.retire(onboard.world)
     assert len(onboard.store.read(lambda db: db.execute(select(turns)).all())) == 1
+
+
+def test_retiring_ends_with_its_time_and_goes_on_at_the_next_turn(onboard: Driver, monkeypatch):
+    """Of many old runs some go in each round, by the setting's days; a worker is not held for hours."""
+    monkeypatch.setattr(retention, "BATCH", 1)
+    for number in range(5):
+        add_run(onboard.store, f"run-{number}", state="completed", updated_at=from_now(-(31 + number) * 86_400))
+    add_run(onboard.store, "young", state="completed", updated_at=from_now(-29 * 86_400))
+    onboard.world = replace(onboard.world, retention=Retention(days=30))
+    left = iter([1.0, 1.0, -1.0])
+    monkeypatch.setattr(upkeep, "time_left", lambda: next(left, -1.0))
+    upkeep.retire(onboard.world)
+    assert sorted(row.id for row in onboard.store.read(run_statements.listing)) == ["run-0", "run-1", "run-2", "young"]
+    monkeypatch.undo()
+    next_turn(onboard)
+    upkeep.retire(onboard.world)
+    assert [row.id for row in onboard.store.read(run_statements.listing)] == ["young"]
 
 
 def test_failures_that_wait_for_a_target_do_not_hide_new_ones(onboard: Driver, monkeypatch):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import update
 
-from onboarding.runs import Backoff, Pause, Reason, State, settle
+from onboarding.runs import Backoff, Pause, Reason, settle
 from onboarding.store import notifications, organizations, upkeep
 from onboarding.store.engine import Store
 from onboarding.store.records import record
 from onboarding.store.sql import from_now
-from onboarding.store.tables import attempts, events, runs, turns
+from onboarding.store.tables import runs, turns
 from tests.onboarding.store.rows import KEYRING, ORG, TERMS, add_run, claim, run_row, take_due
 
 
@@ -95,23 +95,6 @@ def test_each_parking_is_told_once(store: Store):
     assert store.read(lambda db: upkeep.untold_failures(db, 10)) == []
     store.write(lambda db: db.execute(update(runs).values(parkings=2)))
     assert len(store.read(lambda db: upkeep.untold_failures(db, 10))) == 1
-
-
-def test_what_is_old_goes_and_what_is_young_or_open_stays(store: Store):
-    """Events after 90 days, ended runs after 400; a failed run never by itself."""
-    old = from_now(-401 * upkeep.DAY_S)
-    for number, state in enumerate((State.COMPLETED, State.CANCELLED, State.FAILED, State.PENDING)):
-        add_run(store, f"run-{number}", state=state, updated_at=old, created_at=old)
-        store.write(
-            lambda db, number=number: db.execute(
-                insert(attempts).values(run_id=f"run-{number}", step="notify", fence=1, started_at=old)
-            )
-        )
-    add_run(store, "young", state="completed")
-    store.write(lambda db: db.execute(insert(events).values(source="s", disposition="dead", received_at=old)))
-    assert store.write(upkeep.retire) == {"events": 1, "dead_letters": 0, "attempts": 2, "runs": 2}
-    left = store.read(lambda db: db.execute(select(runs.c.id).order_by(runs.c.id)).scalars().all())
-    assert left == ["run-2", "run-3", "young"]
 
 
 def test_a_message_is_prepared_once_and_reopened_by_a_replay(store: Store):
