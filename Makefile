@@ -30,8 +30,8 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 chaos: $(VENV)/.dev ## everything broken at once, from a seed: make chaos ARGS="--seed 7 --short"
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-bench: $(VENV)/.dev ## the figures of the README, measured here
-	@$(BIN)/python -m tests.bench
+bench: $(VENV)/.dev ## the figures of the README, measured here; a part of them: make bench ARGS="--only flat"
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 up: $(VENV)/.base ## worker, intake and upkeep in one process, on the embedded default
 	@$(BIN)/onboarding up

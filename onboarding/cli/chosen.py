@@ -13,11 +13,11 @@ from onboarding.store import runs
 
 def chosen(db: Connection, names: Sequence[str]) -> list[Row[Any]]:
     """Each run once, in the order of the names. Raises Refusal, naming them, where some are unknown."""
-    rows = {name: runs.find(db, name) for name in names}
-    missing = [name for name, row in rows.items() if row is None]
+    rows = runs.find_all(db, names)
+    missing = [name for name in dict.fromkeys(names) if name not in rows]
     if missing:
         raise unknown(*missing)
-    return list({row.id: row for row in rows.values() if row is not None}.values())
+    return list({rows[name].id: rows[name] for name in names}.values())
 
 
 def called(row: Row[Any]) -> str:

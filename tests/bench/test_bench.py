@@ -7,13 +7,18 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from onboarding.simulator.limiter import Limiter
-from tests.bench import report
+from onboarding.store import runs
+from onboarding.store.engine import Store
+from tests.bench import filling, report
+from tests.bench.__main__ import main
 from tests.bench.figures import Figure, Measured, calls_possible, percentile, span_s
+from tests.bench.questions import Answered, Question, answer, questions
 
 TIMES = st.lists(st.floats(min_value=0, max_value=1e6), min_size=1)
 SHARES = st.floats(min_value=0, max_value=1)
@@ -95,3 +100,34 @@ def test_raw_numbers_are_one_json_document(tmp_path: Path, monkeypatch: pytest.M
         "figures": [{"what": "p50", "value": "2.0 ms", "aim": "< 3 ms", "met": True}],
         "ms": [1.0, 2.0],
     }
+
+
+def test_parts_run_alone() -> None:
+    """Those whose name holds one of the words; a word that no name holds is an error, not an empty table."""
+    asked = CliRunner().invoke(main, ["--list", "--only", "flat", "--only", "refused"])
+    assert asked.output.split() == ["refused", "flat-store", "flat-memory"]
+    assert CliRunner().invoke(main, ["--only", "nothing-like-it"]).exit_code == 2
+
+
+def test_a_figure_of_a_slow_answer_is_red() -> None:
+    """Judged by the slowest but one of twenty."""
+    question = Question("q", lambda _db: None, aim_ms=100)
+    assert Answered(question, [1.0] * 19 + [900.0], {}).figure == Figure("q", "1.0 ms", "< 100 ms", met=True)
+    assert Answered(question, [1.0] * 18 + [100.0] * 2, {}).figure == Figure("q", "100.0 ms", "< 100 ms", met=False)
+
+
+def test_a_store_is_filled_asked_and_left_as_it_was(postgres_url: str) -> None:
+    """Every question has an answer and a plan, and what it wrote is undone."""
+    filling.fill(postgres_url, 1000)
+    filling.wait_in_line(postgres_url, 20)
+    filling.hold_up(postgres_url, 10)
+    store = Store(postgres_url)
+    before = store.read(runs.stats)
+    assert before["runs"] == {"cancelled": 20, "completed": 979, "failed": 1, "pending": 20, "waiting": 10}
+    names = [row.id for row in store.read(lambda db: runs.listing(db, limit=3))]
+    for question in questions(names):
+        answered = answer(store, question, times=2)
+        assert len(answered.took_ms) == 2
+        assert answered.plans, question.what
+    assert store.read(runs.stats) == before
+    store.close()

@@ -92,6 +92,19 @@ def test_runs_are_found_by_both_names_and_listed_newest_first(store: Store):
     assert store.read(lambda db: run_statements.find(db, "nobody")) is None
 
 
+def test_many_runs_are_found_at_once(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """By either name, in as many queries as it takes; what is not known is left out."""
+    monkeypatch.setattr(run_statements, "MOST_NAMES", 2)
+    for number in range(5):
+        add_run(store, f"run-{number}")
+    names = ["contract-of-run-0", "run-1", "nobody", "run-2", "contract-of-run-3", "run-4", "contract-of-run-4"]
+    found = store.read(lambda db: run_statements.find_all(db, names))
+    assert {name: row.id for name, row in found.items()} == {
+        name: f"run-{name[-1]}" for name in names if name != "nobody"
+    }
+    assert found["run-1"].attempts == 0
+
+
 def test_stats_count(store: Store):
     """By state, by reason, by disposition."""
     add_run(store, "run-1", state="failed", reason="not_eor")
