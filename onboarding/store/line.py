@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from sqlalchemy import Connection, Integer, bindparam, func, select, update
 
 from onboarding.runs import ACTIVE, State
-from onboarding.store.sql import from_now
+from onboarding.store.sql import from_now, one_of
 from onboarding.store.tables import runs
 
 FRUITLESS: Final = 4
@@ -28,9 +28,9 @@ SHARE_BEHIND: Final = 0.6
 _OF = runs.c.organization_id == bindparam("of")
 # named one by one, so that the index serves times as well: (organization_id, behind, nudge_at)
 _EITHER = runs.c.behind.in_((False, True))
-_DUE = (runs.c.nudge_at <= from_now()) & runs.c.state.in_(ACTIVE)
-_CARRIED = _OF & _EITHER & (runs.c.nudge_at > from_now()) & (runs.c.nudges < FRUITLESS)
-_GOING = _CARRIED & runs.c.state.in_((State.PENDING, State.RUNNING))
+_DUE = (runs.c.nudge_at <= from_now()) & one_of(runs.c.state, ACTIVE)
+_CARRIED = _OF & (runs.c.nudge_at > from_now()) & (runs.c.nudges < FRUITLESS)
+_GOING = _CARRIED & one_of(runs.c.state, (State.PENDING, State.RUNNING))
 # a short wait rides in the broker: its message gets a lease's grace before it is missed
 _RIDING = _CARRIED & (runs.c.state == State.WAITING) & (runs.c.nudge_at > runs.c.next_attempt_at)
 _IS_DUE = select(runs.c.id).where(_OF, _EITHER, _DUE).limit(1)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select,
 from onboarding.masking import remember_secret
 from onboarding.runs import ACTIVE
 from onboarding.store import data_keys
-from onboarding.store.sql import from_now
+from onboarding.store.sql import from_now, one_of
 from onboarding.store.tables import data_keys as data_keys_table
 from onboarding.store.tables import organizations, runs
 from onboarding.store.upsert import insert_or_ignore
@@ -25,7 +25,7 @@ _OF = select(organizations.c.token_sealed, organizations.c.token_fingerprint).wh
 )
 _ACTIVE = (
     select(func.count())
-    .where(runs.c.organization_id == organizations.c.id, runs.c.state.in_(ACTIVE))
+    .where(runs.c.organization_id == organizations.c.id, one_of(runs.c.state, ACTIVE))
     .scalar_subquery()
     .label("active")
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select, update
 
 from onboarding.runs import PAUSING, Reason, State, Step
-from onboarding.store.sql import from_now
+from onboarding.store.sql import from_now, one_of
 from onboarding.store.tables import deel_tokens, organizations, runs
 from onboarding.store.upsert import insert_or_ignore
 
@@ -18,21 +18,17 @@ MESSAGE_S = 60.0
 
 _LEARNT = select(deel_tokens).where(deel_tokens.c.fingerprint == bindparam("token"))
 
-_HELD_UP = (runs.c.state == State.WAITING) & runs.c.reason.in_(PAUSING)
-_PLACE = func.row_number().over(
-    partition_by=runs.c.organization_id,
-    order_by=(case((runs.c.step == organizations.c.paused_step, 0), else_=1), runs.c.created_at, runs.c.id),
-)
-_CANDIDATES = (
-    select(runs.c.id, _PLACE.label("place"))
-    .join(organizations, organizations.c.id == runs.c.organization_id)
-    .where(organizations.c.probe_at <= from_now(), _HELD_UP)
-    .subquery()
+_HELD_UP = one_of(runs.c.state, (State.WAITING,)) & one_of(runs.c.reason, PAUSING)
+_WAITS_FOR_IT = select(runs.c.id).where(runs.c.organization_id == organizations.c.id, _HELD_UP).limit(1)
+_AT_THE_STEP = _WAITS_FOR_IT.where(runs.c.step == organizations.c.paused_step).order_by(runs.c.created_at)
+_AT_ANY = _WAITS_FOR_IT.order_by(runs.c.step, runs.c.created_at)  # by the index: whichever it is, it proves little
+_PROBES = select(func.coalesce(_AT_THE_STEP.scalar_subquery(), _AT_ANY.scalar_subquery())).where(
+    organizations.c.probe_at <= from_now()
 )
 _NUDGE_PROBES = (
     update(runs)
     .where(
-        runs.c.id.in_(select(_CANDIDATES.c.id).where(_CANDIDATES.c.place == 1)),
+        runs.c.id.in_(_PROBES),
         runs.c.nudge_at > from_now(MESSAGE_S),  # not one whose message is on its way: it waits for its turn
     )
     .values(nudge_at=from_now(), nudges=0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 from onboarding.store.sql import UtcDateTime, from_now
@@ -103,25 +105,29 @@ runs: Final = Table(
     Column("created_at", UtcDateTime, nullable=False, default=from_now()),
     Column("updated_at", UtcDateTime, nullable=False, default=from_now()),
     Index("ix_runs_created_at", "created_at"),
+    Index("ix_runs_state_created_at", "state", "created_at"),
     Index("ix_runs_hris_profile_id", "hris_profile_id"),
-    Index("ix_runs_updated_at", "updated_at"),  # retention
+    Index("ix_runs_updated_at", "updated_at"),  # retention, and a clock that jumped back
 )
-# Partial: they hold the active and the parked only, however many runs are completed.
-Index(
-    "ix_runs_line",
-    runs.c.organization_id,
-    runs.c.behind,
-    runs.c.nudge_at,
-    postgresql_where=runs.c.nudge_at.is_not(None),
-    sqlite_where=runs.c.nudge_at.is_not(None),
+
+
+def _index_where(name: str, columns: Sequence[Column[Any]], condition: str, **options: Any) -> None:
+    """Of some rows only: it stays small however many runs are completed. A query names the same condition."""
+    Index(name, *columns, postgresql_where=text(condition), sqlite_where=text(condition), **options)
+
+
+_OF = (runs.c.organization_id,)
+_index_where("ix_runs_line", (*_OF, runs.c.behind, runs.c.nudge_at), "state IN ('pending', 'running', 'waiting')")
+_index_where(  # between two looks: what counts against the places of its organisation
+    "ix_runs_under_way", (*_OF, runs.c.nudge_at), "state IN ('pending', 'running') OR nudge_at > next_attempt_at"
 )
-Index(
-    "ix_runs_unfinished",
-    runs.c.state,
-    runs.c.organization_id,
-    postgresql_where=runs.c.state != "completed",
-    sqlite_where=runs.c.state != "completed",
+_index_where(  # until the organisation is resumed
+    "ix_runs_held_up",
+    (*_OF, runs.c.step, runs.c.created_at),
+    "state IN ('waiting') AND reason IN ('org_token_rejected', 'org_token_missing', 'scope_missing', 'paused')",
 )
+_index_where("ix_runs_untold", (runs.c.updated_at,), "state IN ('failed') AND told < parkings")
+_index_where("ix_runs_reason", (runs.c.reason, runs.c.created_at), "reason IS NOT NULL", postgresql_include=("state",))
 
 attempts: Final = Table(
     "attempts",

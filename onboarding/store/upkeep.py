@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Integer, bindparam, case, exists, func, null, or_, select, update
 
 from onboarding.runs import ACTIVE, State
-from onboarding.store.sql import from_now, seconds
+from onboarding.store.sql import from_now, one_of, seconds
 from onboarding.store.tables import notifications, runs, turns
 from onboarding.store.upsert import insert_or_ignore
 
@@ -45,7 +45,7 @@ _WAITS = exists().where(
 )
 _UNTOLD = (
     select(runs)
-    .where(runs.c.state == State.FAILED, runs.c.told < runs.c.parkings, ~_WAITS)
+    .where(one_of(runs.c.state, (State.FAILED,)), runs.c.told < runs.c.parkings, ~_WAITS)
     .order_by(runs.c.updated_at)
     .limit(bindparam("limit", type_=Integer))
 )

@@ -66,7 +66,7 @@ _WAITING: Final = """
         starts, reissues, reissue_asked, parkings, told, created_at, updated_at)
     SELECT 'waits-' || %(of)s || '-' || n, %(of)s, %(of)s || '-' || n, %(state)s, 'contract_created', %(reason)s, 0,
         now() + make_interval(secs => %(due_in)s) + n * interval '1 millisecond', 0, 0, 0, 0, 0, false, 0, 0,
-        now(), now()
+        now() - (%(count)s - n) * interval '1 millisecond', now() - (%(count)s - n) * interval '1 millisecond'
     FROM generate_series(1, %(count)s) AS n"""
 
 
