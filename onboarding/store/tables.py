@@ -118,8 +118,11 @@ def _index_where(name: str, columns: Sequence[Column[Any]], condition: str, **op
 
 _OF = (runs.c.organization_id,)
 _index_where("ix_runs_line", (*_OF, runs.c.behind, runs.c.nudge_at), "state IN ('pending', 'running', 'waiting')")
-_index_where(  # between two looks: what counts against the places of its organisation
-    "ix_runs_under_way", (*_OF, runs.c.nudge_at), "state IN ('pending', 'running') OR nudge_at > next_attempt_at"
+_index_where(  # between two looks: what counts against the places of its organisation, counted in the index alone
+    "ix_runs_under_way",
+    (*_OF, runs.c.nudge_at),
+    "state IN ('pending', 'running') OR nudge_at > next_attempt_at",
+    postgresql_include=("state", "nudges", "next_attempt_at"),
 )
 _index_where(  # until the organisation is resumed
     "ix_runs_held_up",

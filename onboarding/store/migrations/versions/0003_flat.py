@@ -23,7 +23,8 @@ def upgrade() -> None:
     op.drop_index("ix_runs_unfinished", "runs")
     op.drop_index("ix_runs_line", "runs")
     _create("ix_runs_line", "organization_id", "behind", "nudge_at", where=ACTIVE)
-    _create("ix_runs_under_way", "organization_id", "nudge_at", where=UNDER_WAY)
+    counted = ["state", "nudges", "next_attempt_at"]
+    _create("ix_runs_under_way", "organization_id", "nudge_at", where=UNDER_WAY, postgresql_include=counted)
     _create("ix_runs_held_up", "organization_id", "step", "created_at", where=HELD_UP)
     _create("ix_runs_untold", "updated_at", where=UNTOLD)
     _create("ix_runs_reason", "reason", "created_at", where=WITH_REASON, postgresql_include=["state"])
