@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from statistics import median
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import select
 
 from onboarding.perform import Rest, perform
@@ -47,6 +49,8 @@ def stores(begins: Callable[[str], None], few: int = FEW, many: int = MANY) -> I
 
 def measure_runs(small: str, large: str, say: Say, runs: int = RUNS) -> Measured:
     """A contract here, a contract there: both stores meet the same weather on the machine."""
+    # what a step logs goes to a terminal else, and costs more there than in a worker
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     store_ms: dict[str, list[float]] = {"few": [], "many": []}
     whole_ms: dict[str, list[float]] = {"few": [], "many": []}
     with driver(small) as few, driver(large) as many:
