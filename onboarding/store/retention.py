@@ -58,7 +58,8 @@ def retire_runs(db: Connection, retention: Retention, after: datetime | None = N
     old = Old(runs.c.id, runs.c.updated_at, retention.runs_s, free)
     looked = _look(db, old, after)
     going = _lock(db, old, looked, runs.c.id, runs.c.contract_id)
-    data_keys.erase(db, [facts.subject_of(row.contract_id) for row in going])
+    if going:
+        data_keys.erase(db, [facts.subject_of(row.contract_id) for row in going])
     return _delete(db, old, looked, going, after)
 
 
