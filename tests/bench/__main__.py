@@ -20,6 +20,7 @@ from tests.bench.systems import RATE, distributed, embedded
 
 SWITCH_S: Final = 0.0005
 """The simulated Deel stamps arrivals in this process: what else is done here must not make them late."""
+WIDE: Final = 200
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def main(words: tuple[str, ...], *, listed: bool) -> None:
     sys.setswitchinterval(SWITCH_S)
     for name in [name for name in os.environ if name.startswith("ONBOARDING_")]:
         del os.environ[name]  # no setting that the shell happens to have
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)  # a pipe has no width
     here, away = machine.describe(), missing()
     console.print(", ".join(f"{name} {fact}" for name, fact in here.items()), highlight=False)
     measured = []
