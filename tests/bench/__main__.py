@@ -12,7 +12,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from tests.bench import calls, flat, latency, limit, line, machine, memory
+from tests.bench import calls, flat, latency, limit, line, machine, memory, shared
 from tests.bench.figures import Measured
 from tests.bench.report import Teller, table, write
 from tests.bench.servers import missing
@@ -105,6 +105,13 @@ def _limit(teller: Teller) -> Iterator[Measured]:
         yield limit.measure(system, teller)
 
 
+def _shared(teller: Teller) -> Iterator[Measured]:
+    teller.begins("Beside a stranger: starting intake, beat and a worker")
+    with distributed(rate=shared.RATE) as system:
+        system.serve(workers=1, concurrency=8)
+        yield shared.measure(system, teller)
+
+
 def _flat_store(teller: Teller) -> Iterator[Measured]:
     with flat.stores(teller.begins) as (small, large):
         yield flat.measure_questions(large, teller)
@@ -122,6 +129,7 @@ PARTS: Final = (
     Part("order", _order),
     Part("living", _living),
     Part("limit", _limit),
+    Part("shared", _shared),
     Part("flat-store", _flat_store),
     Part("flat-memory", _flat_memory),
 )
