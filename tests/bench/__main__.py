@@ -12,7 +12,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from tests.bench import calls, flat, latency, limit, line, machine, memory, shared
+from tests.bench import calls, flat, latency, limit, line, machine, memory, shared, throughput
 from tests.bench.figures import Measured
 from tests.bench.report import Teller, table, write
 from tests.bench.servers import missing
@@ -122,6 +122,10 @@ def _flat_memory(teller: Teller) -> Iterator[Measured]:
     yield memory.measure(teller.begins)
 
 
+def _throughput(teller: Teller) -> Iterator[Measured]:
+    yield throughput.measure(teller)
+
+
 PARTS: Final = (
     Part("calls", _calls, with_servers=False),
     Part("latency-embedded", _latency_embedded, with_servers=False),
@@ -130,6 +134,7 @@ PARTS: Final = (
     Part("living", _living),
     Part("limit", _limit),
     Part("shared", _shared),
+    Part("throughput", _throughput),
     Part("flat-store", _flat_store),
     Part("flat-memory", _flat_memory),
 )
