@@ -1,17 +1,18 @@
-"""What libraries log too much of: a broker that is away at every try, with a trace; upkeep's comings and goings."""
+"""What libraries log too much of: a broker that is away at every try, with a trace; each task's coming and going."""
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from typing import Final
+
+from celery.app import trace
 
 from onboarding import outages
 from tasks.connect import BROKER_ERRORS, BrokerRefuses, refusal_in
 
 AWAY: Final = ("cannot connect", "connection to broker lost", "connection error", "retrying delayed delivery setup")
-UPKEEP: Final = re.compile(r"task onboarding\.(reconcile|tell_failures|retire)\[\S+ (received|succeeded)")
+CAME_AND_WENT: Final = (trace.LOG_RECEIVED, trace.LOG_SUCCESS)
 
 
 class OutageFilter(logging.Filter):
@@ -36,12 +37,12 @@ class OutageFilter(logging.Filter):
         return True
 
 
-class UpkeepFilter(logging.Filter):
-    """Of two tasks every five seconds nobody reads that they came and went; what they did, they say themselves."""
+def is_news(record: logging.LogRecord) -> bool:
+    """False for a task that came, or succeeded: a step says so itself and of which run, upkeep says what it did.
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """False for a line that a hundred thousand others equal, every day."""
-        return not UPKEEP.match(record.getMessage().lower())
+    To write the two lines costs more than to publish the next task.
+    """
+    return record.msg not in CAME_AND_WENT
 
 
 def names_its_host(record: logging.LogRecord) -> bool:
@@ -50,16 +51,15 @@ def names_its_host(record: logging.LogRecord) -> bool:
 
 
 _OUTAGE: Final = OutageFilter()
-_UPKEEP: Final = UpkeepFilter()
 _FILTERS: Final[dict[str, tuple[logging.Filter | Callable[[logging.LogRecord], bool], ...]]] = {
-    "celery.app.trace": (_OUTAGE, _UPKEEP),
+    "celery.app.trace": (is_news, _OUTAGE),
     "celery.beat": (_OUTAGE,),
     "celery.worker": (_OUTAGE,),
     "celery.worker.consumer.connection": (_OUTAGE,),
     "celery.worker.consumer.consumer": (_OUTAGE,),
     "celery.worker.consumer.delayed_delivery": (_OUTAGE,),
     "celery.worker.request": (_OUTAGE,),
-    "celery.worker.strategy": (_UPKEEP,),
+    "celery.worker.strategy": (is_news,),
     "kombu.connection": (names_its_host,),
 }
 

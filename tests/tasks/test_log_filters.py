@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 from amqp.exceptions import RecoverableConnectionError
+from celery.app import trace
 from celery.worker.request import logger as requests
 from kombu.message import Message
 
@@ -40,3 +41,20 @@ def test_a_fault_of_our_own_keeps_its_trace(caplog: pytest.LogCaptureFixture):
     except KeyError:
         logging.getLogger("celery.worker.request").exception("a fault")
     assert caplog.records[0].exc_info is not None
+
+
+def test_that_a_task_came_and_succeeded_is_no_news_but_that_it_comes_again_is(caplog: pytest.LogCaptureFixture):
+    """A step says itself what it came to, with its run; why a message comes again, only Celery's line says at times."""
+    log_filters.install()
+    caplog.set_level(logging.INFO)
+    of_task = {
+        "id": "1",
+        "name": "onboarding.notify",
+        "runtime": 0.1,
+        "return_value": "'done'",
+        "exc": "Waiting('held')",
+    }
+    logging.getLogger("celery.worker.strategy").info(trace.LOG_RECEIVED, of_task)
+    for said in (trace.LOG_SUCCESS, trace.LOG_RETRY):
+        logging.getLogger("celery.app.trace").info(said, of_task)
+    assert [line.getMessage() for line in caplog.records] == ["Task onboarding.notify[1] retry: Waiting('held')"]
