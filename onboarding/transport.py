@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckedTarget", "Http", "NoReply", "Reply", "TargetRefused", "check_target", "post_to_target"]
 
+_ALWAYS: Final = {"user-agent": "deel-onboarding", "accept": "*/*", "accept-encoding": "identity"}
 MAX_TARGET_BYTES: Final = 64 << 10
 MAX_CONNECTIONS: Final = 100  # no process has more calls under way: 5 a second, 20 s each at most
 KEEP_S: Final = 60.0  # an idle connection; a new one costs a second slot of the budget where it takes long
@@ -93,10 +94,10 @@ class Http:
         max_bytes: int = 1 << 20,
     ) -> None:
         self.total_s = total_s
-        self._timeout = httpx.Timeout(connect=connect_s, read=read_s, write=read_s, pool=connect_s)
+        self._timeout = {"connect": connect_s, "read": read_s, "write": read_s, "pool": connect_s}
         self._max_bytes = max_bytes
         self._tls = _tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-        self._pooled = self._client()
+        self._pooled = _Wire(self._tls)
 
     def send(
         self,
@@ -127,35 +128,29 @@ class Http:
         The body is cut off at 64 KiB: a receiver that took the message and says so at length has taken it.
         """
         request = self._request("POST", target.url, headers, content)
-        with self._client(target.addresses) as client:
-            reply = self._exchange(client, request, MAX_TARGET_BYTES)
+        with _Wire(self._tls, target.addresses) as wire:
+            reply = self._exchange(wire, request, MAX_TARGET_BYTES)
         return Reply(reply.status, reply.headers, reply.body[:MAX_TARGET_BYTES])
 
     def close(self) -> None:
         """Close every connection."""
         self._pooled.close()
 
-    def _client(self, addresses: tuple[str, ...] | None = None) -> httpx.Client:
-        return httpx.Client(
-            transport=_Wire(self._tls, addresses),
-            headers={"user-agent": "deel-onboarding", "accept-encoding": "identity"},
-            timeout=self._timeout,
-            trust_env=False,
-        )
-
     def _request(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> httpx.Request:
         try:
-            request = self._pooled.build_request(method, url, headers=dict(headers), content=content)
+            request = httpx.Request(
+                method, url, headers={**_ALWAYS, **headers}, content=content, extensions={"timeout": self._timeout}
+            )
         except (UnicodeError, httpx.InvalidURL):
             request = None
         if request is None or request.url.scheme not in ("http", "https") or not request.url.host:
             raise _unsendable()
         return request
 
-    def _exchange(self, client: httpx.Client, request: httpx.Request, max_bytes: int) -> Reply:
+    def _exchange(self, wire: _Wire, request: httpx.Request, max_bytes: int) -> Reply:
         try:
             with within(self.total_s):
-                answer = client.send(request, stream=True)
+                answer = wire.handle_request(request)
                 try:
                     body = _read(answer, max_bytes)
                 finally:
@@ -205,9 +200,12 @@ def post_to_target(http: Http, url: str, *, headers: Mapping[str, str], content:
 
 
 class _Wire(httpx.BaseTransport):
-    """httpcore's pool behind httpx's client: httpx's own transport does not let the dialler be chosen."""
+    """httpcore's pool: httpx's own transport does not let the dialler be chosen.
 
-    def __init__(self, tls: ssl.SSLContext, addresses: tuple[str, ...] | None) -> None:
+    There is no client above it: what one adds are cookies, redirects and log-ins, all of which we do without.
+    """
+
+    def __init__(self, tls: ssl.SSLContext, addresses: tuple[str, ...] | None = None) -> None:
         self._pool = httpcore.ConnectionPool(
             ssl_context=tls,
             max_connections=MAX_CONNECTIONS,
