@@ -43,6 +43,7 @@ def make_app(settings: Settings) -> Celery:
     app = Application(
         "onboarding",
         amqp="tasks.producer:Amqp",
+        events="tasks.flower:Events",
         task_cls="tasks.request:StepTask",
         include=["tasks.chain", "tasks.upkeep"],
     )
