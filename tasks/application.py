@@ -68,8 +68,9 @@ def make_app(settings: Settings) -> Celery:
         task_ignore_result=True,  # the store knows: there is no result backend
         task_soft_time_limit=45,
         task_time_limit=60,
-        task_send_sent_event=True,  # Flower
-        worker_send_task_events=True,
+        worker_send_task_events=True,  # Flower
+        # Not task_send_sent_event: a message more for each step, to show a task in Flower before a worker has it. Runs
+        # that wait for their turn are in the store, and have no message at all.
         # Exclusive control queues, Celery's default, lock out a worker that comes back under the name of one whose host
         # was just lost. Not exclusive, and durable as RabbitMQ 4.3 wants it, they cost this: two workers of one name
         # both start, and each question of `celery inspect` or Flower reaches one of the two. The README names each.
