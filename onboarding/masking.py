@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -42,6 +42,7 @@ class _Secrets:
         self._forms: OrderedDict[str, frozenset[str]] = OrderedDict()
         self._offsets: dict[str, int] = {}  # form -> where the part that it is found by stands in it
         self._by_part: dict[str, tuple[str, ...]] = {}
+        self._holders: Counter[str] = Counter()  # form -> how many of the values are written so
         self.longest = 0
         self.generation = 0  # grows with each secret: nothing masked before it may be used after it
 
@@ -51,6 +52,7 @@ class _Secrets:
                 self._forms.move_to_end(value)
                 return
             self._forms[value] = frozenset(_forms(value))
+            self._holders.update(self._forms[value])
             for form in self._forms[value] - self._offsets.keys():
                 self._file(form)
             self.generation += 1
@@ -67,8 +69,9 @@ class _Secrets:
         self.longest = max(self.longest, len(form))
 
     def _forget(self, forms: frozenset[str]) -> None:
-        still = frozenset().union(*(kept & forms for kept in self._forms.values()))
-        for form in forms - still:
+        self._holders.subtract(forms)
+        for form in [form for form in forms if self._holders[form] == 0]:
+            del self._holders[form]
             at = self._offsets.pop(form)
             part = form[at : at + _SHORTEST]
             left = tuple(other for other in self._by_part[part] if other != form)
