@@ -29,7 +29,7 @@ SLACK_S: Final = 0.012
 LATE_S: Final = 0.006
 """A call that takes longer than this to get on its way has lost its slot."""
 MOST_SLOTS: Final = 20
-"""Of a rate above it, the window is a part of a second: the row stays small."""
+"""Of a rate above it, the window is the half, the third, ... of a second: the row stays small."""
 LONGEST_WAIT_S: Final = 20.0
 """A step that would wait longer is tried later, so that it does not outlive its lease."""
 MAX_OVERSLEPT: Final = 5
@@ -44,15 +44,21 @@ def fingerprint_of(token: SecretStr) -> str:
     return hashlib.sha256(b"deel-token:" + token.get_secret_value().encode()).hexdigest()[:16]
 
 
+def pace_of(rate: float) -> budgets.Pace:
+    """No second, wherever it begins, holds more than `rate` calls: a window is a half of one, a third, or longer."""
+    slots = max(1, min(math.floor(rate), MOST_SLOTS))
+    times = math.floor(rate / slots)
+    return budgets.Pace(slots, (1 / times if times else slots / rate) + SLACK_S, LONGEST_WAIT_S)
+
+
 class Budget:
     """The budget of one Deel token. Safe for threads and processes: the store holds it."""
 
     def __init__(self, store: Store, token: SecretStr, rate: float) -> None:
-        slots = max(1, min(math.floor(rate), MOST_SLOTS))
         self.fingerprint = fingerprint_of(token)
         self.rate = rate
         self._store = store
-        self._pace = budgets.Pace(slots, slots / rate + SLACK_S, LONGEST_WAIT_S)
+        self._pace = pace_of(rate)
         self._clocks = Clocks()
 
     def take(self) -> float:
@@ -101,7 +107,7 @@ class Budget:
 
     def rate_with(self, slower_s: float) -> float:
         """Requests per second while each window is longer by so much."""
-        return self._pace.slots / (self._pace.slots / self.rate + slower_s)
+        return self._pace.slots / (self._pace.window_s + slower_s)
 
 
 class Clocks:

@@ -11,9 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # What reaches the world: Deel, a target, the broker, the store.
 EFFECTS = {"send", "publish", "apply_async", "delay", "retry", "ack", "acknowledge", "reject", "begin"}
+EFFECTS |= {"handle_request"}  # of httpcore
 # Beneath, or above, the place that has the points: each with the place.
 ELSEWHERE = {
-    "onboarding/transport.py: client.send": "steps.call, upkeep._try",
+    "onboarding/transport.py: wire.handle_request": "steps.call, upkeep._try",
+    "onboarding/transport.py: self._pool.handle_request": "steps.call, upkeep._try",
     "onboarding/deel/client.py: self._http.send": "steps.call",
     "onboarding/store/engine.py: engine.begin": "Store.write; reading is no effect",
     "onboarding/store/migrate.py: store.engine.begin": "one transaction: all of the schema or none",

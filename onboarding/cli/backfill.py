@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import click
@@ -16,7 +16,7 @@ from onboarding.cli.printing import hint, print_json
 from onboarding.cli.refusal import FAILED, NOTHING_MATCHED, Refusal
 from onboarding.cli.shell import Shell
 from onboarding.cli.start import open_store, start, who
-from onboarding.clients import Clients
+from onboarding.clients import Client, Clients
 from onboarding.deel import DeelFailure
 from onboarding.store import line as lines
 from onboarding.store import org_tokens, organizations, runs
@@ -75,7 +75,8 @@ def backfill_command(
 
     Deel's list of contracts costs one call for each page of 99. Contracts that have a run are left alone, those that
     ended are passed over. The new runs go behind those of new events; a page is read when fewer than 200 wait. May be
-    broken off and repeated: what has begun goes on.
+    broken off and repeated: what has begun goes on. Contracts older than ONBOARDING_RETENTION_DAYS are passed over, as
+    their runs may have been deleted.
     """
     settings = start()
     keyring, http = settings.keyring(), Http()
@@ -83,7 +84,8 @@ def backfill_command(
         clients = clients_of(settings, store, keyring, http)
         chosen = _chosen(store, clients, organization)
         line = Line.for_rate(settings.deel_rate, settings.lease_seconds)
-        from_day = since.replace(tzinfo=UTC) if since else None
+        oldest = datetime.now(UTC) - timedelta(days=settings.retention_days)
+        from_day = max(oldest, since.replace(tzinfo=UTC)) if since else oldest
         filling = Filling(shell, store, clients, keyring, line, from_day, because)
         filled = [filling.of(each) for each in chosen]
     http.close()
@@ -102,8 +104,8 @@ def _chosen(store: Store, clients: Clients, organization: str | None) -> Sequenc
     """Raises Refusal where no token serves it, or there is none at all."""
     own = [row.id for row in store.read(org_tokens.listing) if row.token_fingerprint]
     home = clients.home
-    homes = [store.read(lambda db: organizations.home(db, home.fingerprint)) or HOME] if home else []
-    all_of_them = [*homes, *own]
+    homes = [_id_of(store, home)] if home else []
+    all_of_them = list(dict.fromkeys([*homes, *own]))
     if organization is None and all_of_them:
         return all_of_them
     if organization in all_of_them:
@@ -116,6 +118,19 @@ def _chosen(store: Store, clients: Clients, organization: str | None) -> Sequenc
     )
 
 
+def _id_of(store: Store, home: Client) -> str:
+    """Of the configured token's organisation: Deel is asked where it is not known, or its runs were renamed midway."""
+    known = store.read(lambda db: organizations.home(db, home.fingerprint))
+    if known is None:
+        try:
+            known = home.deel.organization_id()
+        except DeelFailure:  # the list will say so, too
+            return HOME
+        if known is not None:
+            store.write(lambda db: organizations.learn_home(db, home.fingerprint, HOME, known))
+    return known or HOME
+
+
 @dataclass(frozen=True)
 class Filling:
     """What each organisation's list is read with."""
@@ -125,7 +140,7 @@ class Filling:
     clients: Clients
     keyring: Keyring
     line: Line
-    since: datetime | None
+    since: datetime
     because: str
 
     def of(self, organization: str) -> Filled:

@@ -32,6 +32,7 @@ from onboarding.runs import Reason
 from onboarding.settings import Settings
 from onboarding.store import org_tokens, organizations, runs
 from onboarding.store.engine import Store
+from onboarding.store.events import HOME
 
 COLUMNS: Final = (
     Column("organisation"),
@@ -66,6 +67,10 @@ def add_command(*, organization: str, token_file: Path | None, because: str, as_
     if not is_safe_id(organization):
         raise click.BadParameter("letters, digits and . _ ~ - only, as HRIS events have it", param_hint="ORGANISATION")
     settings = start()
+    if organization == HOME and settings.deel_token is not None:
+        raise Refusal(
+            "nothing was stored", "ONBOARDING_DEEL_TOKEN serves events that name no organisation.", code=WRONG_USAGE
+        )
     keyring = settings.keyring()
     token = _token(token_file)
 
@@ -78,11 +83,14 @@ def add_command(*, organization: str, token_file: Path | None, because: str, as_
     with open_store(settings) as store:
         found = _ask_deel(settings, store, token, quiet=as_json)
         replaced, mended = store.write(keep)
+        paused = store.read(lambda db: organizations.paused_reason(db, organization))
     if as_json:
         checks = [asdict(each) for each in found]
         print_json({"organization_id": organization, "replaced": replaced, "resumed": mended, "checks": checks})
     else:
         click.echo(f"{organization}: its token is in the vault" + (", in the place of the one before" * replaced))
+        if paused:
+            hint(f"It is paused, so its runs wait.\n  next  onboarding resume {organization}")
         if mended:
             hint("Its runs had waited for it: the reconciler (beat, or `onboarding up`) sends them on their way.")
 
@@ -115,6 +123,7 @@ def remove_command(*, organization: str, because: str, as_json: bool) -> None:
     def remove(db: Connection) -> bool:
         if not org_tokens.remove(db, organization):
             return False
+        organizations.resume(db, organization)  # a pause of Deel's making has probes, which would go by another token
         organizations.pause(db, organization, Reason.PAUSED, None, probe=False)
         runs.note(db, who(), "org_token_removed", because, organization_id=organization)
         return True

@@ -198,7 +198,13 @@ def _wait_for_resume(db: Connection, row: Row[Any]) -> NoClaim:
     db.execute(
         update(runs)
         .where(runs.c.id == row.id, runs.c.fence == row.fence, runs.c.state.in_(ACTIVE))
-        .values(state=State.WAITING, reason=reason, nudge_at=from_now(PAUSED_LOOK_S), updated_at=from_now())
+        .values(
+            state=State.WAITING,
+            reason=reason,
+            next_attempt_at=None,  # no message rides in the broker: it would count as one
+            nudge_at=from_now(PAUSED_LOOK_S),
+            updated_at=from_now(),
+        )
     )
     return NoClaim(Why.PAUSED, State.WAITING)
 
@@ -231,7 +237,7 @@ def run_of(row: Row[Any]) -> Run:
         contract_id=row.contract_id,
         state=State(row.state),
         step=Step(row.step),
-        reason=Reason.of(row.reason) if row.reason else None,
+        reason=Reason.__members__.get((row.reason or "").upper()),  # a later release may know more of them
         tries=row.tries,
         not_found=row.not_found,
         reissues=row.reissues,
@@ -243,5 +249,10 @@ def run_of(row: Row[Any]) -> Run:
         contract_type=row.contract_type,
         has_emails=row.emails_sealed is not None,
         facts_fresh=bool(getattr(row, "facts_fresh", False)),
-        tried_before=row.tries > 0 or row.starts > 1 or row.parkings > 0 or bool(getattr(row, "tried", False)),
+        tried_before=row.tries > 0 or row.starts > 1 or row.parkings > 0 or _made_perhaps(row),
     )
+
+
+def _made_perhaps(row: Row[Any]) -> bool:
+    """Whether an earlier attempt may have made the profile: a cancel or a replay forgets the tries, a POST stays."""
+    return row.step == Step.ENSURE_PROFILE and bool(getattr(row, "tried", False))

@@ -13,6 +13,8 @@ from onboarding.store.tables import deel_tokens, organizations, runs
 from onboarding.store.upsert import insert_or_ignore
 
 FIRST_PROBE_S = 300.0
+FIRST_IN_LINE_S = 86_400.0
+"""So long a probe seems to have waited: behind thousands who find the organisation paused it would never come."""
 MESSAGE_S = 60.0
 """How long a nudge's message may well take to be carried out."""
 
@@ -31,7 +33,7 @@ _NUDGE_PROBES = (
         runs.c.id.in_(_PROBES),
         runs.c.nudge_at > from_now(MESSAGE_S),  # not one whose message is on its way: it waits for its turn
     )
-    .values(nudge_at=from_now(), nudges=0)
+    .values(nudge_at=from_now(-FIRST_IN_LINE_S), behind=False, nudges=0)
 )
 
 
@@ -119,6 +121,9 @@ def learn(db: Connection, fingerprint: str, **columns: str) -> None:
 def learn_home(db: Connection, fingerprint: str, placeholder: str, organization_id: str) -> None:
     """Deel told which organisation the token is of: it gets the runs, and the pause, of events that named none."""
     learn(db, fingerprint, organization_id=organization_id)
+    of_its_own = (organizations.c.id == placeholder) & organizations.c.token_sealed.is_not(None)
+    if db.execute(select(organizations.c.id).where(of_its_own)).first() is not None:
+        return  # events that name no organisation are served by a token that was added for them
     db.execute(update(runs).where(runs.c.organization_id == placeholder).values(organization_id=organization_id))
     query = select(organizations).where(organizations.c.id == placeholder).with_for_update()
     paused = db.execute(query.where(organizations.c.paused_at.is_not(None))).one_or_none()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import threading
 import time
@@ -17,7 +18,7 @@ from pydantic import SecretStr
 from sqlalchemy import update
 
 from onboarding import budget as budget_module
-from onboarding.budget import LATE_S, SLACK_S, Budget, Clocks, fingerprint_of
+from onboarding.budget import LATE_S, SLACK_S, Budget, Clocks, fingerprint_of, pace_of
 from onboarding.deel import Deel, SessionFieldInMemory, TryLater
 from onboarding.dialling import Dialler, within
 from onboarding.simulator import Simulator
@@ -194,6 +195,22 @@ def test_no_window_ever_holds_more_than_its_slots(sqlite_url, slots, window_s, a
     starts = [begins(store, pace) for _ in range(asks)]
     store.close()
     assert all(later - earlier >= window_s - JITTER_S for earlier, later in zip(starts, starts[slots:], strict=False))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(0.05, 500))
+def test_no_second_holds_more_calls_than_the_rate(rate: float):
+    """Wherever it begins, and whatever part of a second a window is: each slot is used once in a window."""
+    pace = pace_of(rate)
+    assert pace.slots * math.ceil(1.0 / pace.window_s) <= max(1.0, rate)
+    assert pace.window_s > 1.0 or rate > 1.0
+
+
+@pytest.mark.parametrize(("rate", "per_second"), [(5, 5), (4.5, 4), (1, 1), (25, 20), (200, 200), (0.5, 0.5)])
+def test_a_rate_is_spent_as_far_as_windows_divide_a_second(rate: float, per_second: float):
+    """Deel's five are five; of an odd rate some is left."""
+    pace = pace_of(rate)
+    assert pace.slots / (pace.window_s - SLACK_S) == pytest.approx(per_second)
 
 
 def test_a_budget_raises_when_the_wait_is_too_long(store: Store):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
 from onboarding import failpoints
 from onboarding.runs import STEPS, Reason, State, Step
-from onboarding.store import organizations, runs
+from onboarding.store import consents, organizations, runs
 from tests.onboarding.worlds import Death, Driver, die
 
 DELETE = "DELETE /workers/{worker_id}/session"
@@ -117,3 +118,16 @@ def test_a_strangers_session_is_ended_by_an_engineers_wish_alone(onboard: Driver
     assert onboard.store.write(lambda db: runs.replay(db, row, runs.Replay(step=Step.ISSUE_TOKEN, reissue=True)))
     onboard.carry()
     onboard.as_promised()
+
+
+def test_who_waited_for_a_consent_kills_no_stranger(onboard: Driver):
+    """That an attempt began is no reason to think that it issued a token."""
+    onboard.deel.policy.second_session = "refuse"
+    onboard.world = replace(onboard.world, consent_required=True)
+    onboard.hire(with_profile=True)
+    stranger = onboard.deel.supersede("c-1")
+    onboard.carry()
+    onboard.store.write(lambda db: consents.record(db, "c-1", evidence="x", version="1", who="hr"))
+    onboard.pass_time()
+    assert onboard.carry() == State.FAILED
+    assert onboard.deel.live_token("c-1") == stranger

@@ -5,20 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from onboarding import turns
 from onboarding.events import Message
-from onboarding.runs import State, Step
+from onboarding.runs import Reason, State, Step
+from onboarding.store import claims, organizations
 from onboarding.store import line as lines
 from onboarding.store import runs as pressed
 from onboarding.store.engine import Store
 from onboarding.store.events import HOME
 from onboarding.store.line import FRUITLESS, MOST_RIDING, Line
 from onboarding.store.sql import from_now
+from onboarding.store.tables import organizations as organizations_table
 from onboarding.store.tables import runs
 from onboarding.turns import Nudge
-from tests.onboarding.store.rows import LINE, ORG, add_run, run_row, take_due
+from tests.onboarding.store.rows import LINE, ORG, TERMS, add_run, run_row, take_due
 from tests.onboarding.worlds import Driver
 
 
@@ -86,6 +88,27 @@ def test_one_organisation_holds_no_other_up(store: Store):
     in_line(store, "run-3", organization_id="org-3", behind=True)
     assert store.read(lines.organizations_due) == [ORG, "org-2", "org-3"]
     assert sent(store) == ["run-2", "run-3"]
+
+
+def test_a_probe_goes_first(store: Store):
+    """Else it stood behind thousands that find their organisation paused, and a replay behind all of them for ever."""
+    in_line(store, *(f"run-{number}" for number in range(9)))
+    held_up = {"state": "waiting", "reason": "scope_missing", "step": "ensure_profile"}
+    add_run(store, "probe", nudge_at=from_now(900), behind=True, **held_up)
+    store.write(lambda db: organizations.pause(db, ORG, Reason.SCOPE_MISSING, Step.ENSURE_PROFILE))
+    store.write(lambda db: db.execute(update(organizations_table).values(probe_at=from_now(-1))))
+    store.write(organizations.nudge_probes)
+    assert sent(store)[0] == "probe"
+
+
+def test_a_run_that_finds_its_organisation_paused_leaves_its_place(store: Store):
+    """Though it was between two tries."""
+    store.write(lambda db: organizations.pause(db, ORG, Reason.SCOPE_MISSING, Step.ENSURE_PROFILE))
+    under_way(store, MOST_RIDING, state="waiting", next_attempt_at=from_now(-1))
+    assert room(store) == 0
+    for number in range(MOST_RIDING):
+        claims.claim(store, f"busy-{number}", Step.ENSURE_PROFILE, TERMS)
+    assert room(store) == LINE.places
 
 
 def test_a_replay_stands_behind_the_living(store: Store):

@@ -32,8 +32,9 @@ def test_runs_are_made_and_sent_as_there_is_room(onboarding: Desk, deel: Simulat
     hire(deel, 120)
     result = onboarding("backfill", "--because", "webhooks were off")
     assert result.exit_code == 0, result.output
-    assert result.stdout == "home: 120 runs made; 120 contracts listed in 2 calls, 0 passed over\n"
-    assert "home: page 2, 21 contracts, 21 runs made" in result.stderr
+    name = deel.organization_id
+    assert result.stdout == f"{name}: 120 runs made; 120 contracts listed in 2 calls, 0 passed over\n"
+    assert f"{name}: page 2, 21 contracts, 21 runs made" in result.stderr
     assert {call[0] for call in onboarding.shell.calls} == {"nudge"}
     assert len(onboarding.store.read(lambda db: runs.listing(db))) == 120
     (again,) = onboarding.json("backfill")

@@ -107,3 +107,23 @@ def test_a_removed_token_is_gone_and_its_organisation_waits(onboarding: Desk, de
     assert kept(onboarding) is None
     assert onboarding.store.read(lambda db: organizations.paused_reason(db, ORG)) == Reason.PAUSED
     assert [did for did, *_ in onboarding.audit()] == ["org_token_added", "org_token_removed"]
+
+
+def test_no_probe_goes_by_another_token_once_it_is_removed(onboarding: Desk, deel: Simulator, tmp_path: Path):
+    """An engineer's pause takes the place of Deel's, whose probes would go by the token of the settings."""
+    onboarding("org", "add", ORG, "--token-file", file_with(tmp_path, deel.add_token(SCOPES)))
+    onboarding.store.write(lambda db: organizations.pause(db, ORG, Reason.SCOPE_MISSING, None))
+    onboarding("org", "remove", ORG)
+    (paused,) = onboarding.store.read(organizations.paused)
+    assert (paused.paused_reason, paused.probe_at) == (Reason.PAUSED, None)
+    again = onboarding("org", "add", ORG, "--token-file", file_with(tmp_path, deel.add_token(SCOPES)))
+    assert f"onboarding resume {ORG}" in again.stderr
+
+
+def test_home_has_one_token(onboarding: Desk, deel: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """That of the settings, where there is one: the other would be used until Deel has told whose it is."""
+    path = file_with(tmp_path, deel.add_token(SCOPES))
+    monkeypatch.setenv("ONBOARDING_DEEL_TOKEN", deel.org_token)
+    assert onboarding("org", "add", "home", "--token-file", path).exit_code == 2
+    monkeypatch.delenv("ONBOARDING_DEEL_TOKEN")
+    assert onboarding("org", "add", "home", "--token-file", path).exit_code == 0
