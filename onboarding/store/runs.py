@@ -37,9 +37,15 @@ class Replay:
 def listing(
     db: Connection, *, state: State | None = None, reason: str | None = None, limit: int | None = None
 ) -> Sequence[Any]:
-    """Runs, the newest first, each with how many attempts it has had."""
-    query = select(runs, _TRIED).order_by(runs.c.created_at.desc(), runs.c.id)
-    return db.execute(query.where(*_wanted(state, reason)).limit(limit)).all()
+    """Runs, the newest first, each with how many attempts it has had.
+
+    Without a state and a reason, those of each state by itself: the index has them so.
+    """
+    each_of = (None,) if reason is not None else State if state is None else (state,)
+    query = select(runs, _TRIED).order_by(runs.c.created_at.desc(), runs.c.id).limit(limit)
+    found = [row for each in each_of for row in db.execute(query.where(*_wanted(each or state, reason)))]
+    by_id = sorted(found, key=lambda row: str(row.id))
+    return sorted(by_id, key=lambda row: row.created_at, reverse=True)[:limit]
 
 
 def stuck(db: Connection, *, state: State | None = None, reason: str | None = None) -> dict[tuple[str, str], int]:

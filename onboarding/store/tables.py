@@ -104,7 +104,7 @@ runs: Final = Table(
     Column("token_expires_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False, default=from_now()),
     Column("updated_at", UtcDateTime, nullable=False, default=from_now()),
-    Index("ix_runs_created_at", "created_at"),
+    # none of created_at alone: behind a long line, PostgreSQL would take it to look for the newest that ended
     Index("ix_runs_state_created_at", "state", "created_at"),
     Index("ix_runs_hris_profile_id", "hris_profile_id"),
     Index("ix_runs_updated_at", "updated_at"),  # retention, and a clock that jumped back

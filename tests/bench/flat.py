@@ -79,7 +79,7 @@ def measure_questions(large: str, say: Say) -> Measured:
         store.close()
     raw = {"unit": "ms", **{f"{each.question.what.strip()}, times": each.took_ms for each in answered}}
     raw |= {f"{each.question.what.strip()}, plans": each.plans for each in answered}
-    title = f"Questions to a store with {MANY:,} finished runs, 95 of 100 answers within"
+    title = f"Questions, {MANY:,} finished runs: 95 % within"
     return Measured("flat-questions", title, [each.figure for each in answered], raw)
 
 

@@ -19,6 +19,7 @@ from onboarding.store.retention import Retention
 from tests.bench.figures import Figure, percentile
 from tests.bench.filling import HELD_UP, IN_LINE, OLDEST_DAYS
 
+LONGEST: Final = 400  # characters of a statement, or of a line of its plan: some name hundreds of ids
 TIMES: Final = 20
 """More than psycopg needs to prepare a statement, and PostgreSQL to think of a plan for all parameters."""
 LISTED: Final = 51  # `onboarding runs` asks for one more than it shows
@@ -69,15 +70,15 @@ def questions(run_names: list[str]) -> list[Question]:
         Question("  what is stuck, and why", runs.stuck),
         Question("onboarding replay: the plan of 100 runs", lambda db: chosen(db, run_names)),
         Question("onboarding org list", org_tokens.listing),
-        Question("reconciler: organisations with a run that is due", line.organizations_due),
-        Question("  whose turn it is, 100,000 in line", lambda db: line.take(db, IN_LINE, Line())),
+        Question("reconciler: organisations with a run due", line.organizations_due),
+        Question("  whose turn, 100,000 in line", lambda db: line.take(db, IN_LINE, Line())),
         Question("  room for one more, 100,000 held up", lambda db: line.room(db, HELD_UP, Line())),
         Question("  behind: replays that wait", lambda db: line.behind(db, HELD_UP)),
         Question("  a clock that jumped back", lambda db: upkeep.mend_clock(db, 60.0)),
         Question("  probes, 100,000 held up", organizations.nudge_probes),
-        Question("  consents that are no longer asked for", consents.nudge_all),
+        Question("  consents no longer asked for", consents.nudge_all),
         Question("  tokens that expired", tokens.forget_expired),
-        Question("  failures that nobody was told of", lambda db: upkeep.untold_failures(db, 100)),
+        Question("  failures nobody was told of", lambda db: upkeep.untold_failures(db, 100)),
         Question("retention: runs, none of them old", lambda db: retention.retire_runs(db, Retention())),
         Question("  500 runs", lambda db: retention.retire_runs(db, Retention(OLDEST_DAYS - 40)), BATCH_AIM_MS),
         Question("  500 attempts", lambda db: retention.retire_attempts(db, Retention()), BATCH_AIM_MS),
@@ -116,7 +117,7 @@ def plans(store: Store, ask: Callable[[Connection], object]) -> dict[str, list[s
         for statement, parameters in sent.items():
             with _undone(db):
                 rows = db.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", parameters)
-                found[" ".join(statement.split())] = [row[0] for row in rows]
+                found[" ".join(statement.split())[:LONGEST]] = [row[0][:LONGEST] for row in rows]
     return found
 
 

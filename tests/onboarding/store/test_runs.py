@@ -92,6 +92,27 @@ def test_runs_are_found_by_both_names_and_listed_newest_first(store: Store):
     assert store.read(lambda db: run_statements.find(db, "nobody")) is None
 
 
+def test_the_newest_come_first_whatever_their_state(store: Store):
+    """Of a few states each has its share in the list, and a limit cuts off the oldest of all."""
+    states = ("completed", "failed", "completed", "waiting", "cancelled", "failed")
+    for number, state in enumerate(states):
+        add_run(store, f"run-{number}", state=state, reason="not_eor" if state == "failed" else None)
+        store.write(
+            lambda db, number=number: db.execute(
+                update(runs).where(runs.c.id == f"run-{number}").values(created_at=from_now(-number))
+            )
+        )
+
+    def listed(**wanted) -> list[str]:
+        return [row.id for row in store.read(lambda db: run_statements.listing(db, **wanted))]
+
+    assert listed() == [f"run-{number}" for number in range(6)]
+    assert listed(limit=4) == [f"run-{number}" for number in range(4)]
+    assert listed(state=State.COMPLETED) == ["run-0", "run-2"]
+    assert listed(reason="not_eor", limit=1) == ["run-1"]
+    assert listed(state=State.WAITING, reason="not_eor") == []
+
+
 def test_many_runs_are_found_at_once(store: Store, monkeypatch: pytest.MonkeyPatch):
     """By either name, in as many queries as it takes; what is not known is left out."""
     monkeypatch.setattr(run_statements, "MOST_NAMES", 2)

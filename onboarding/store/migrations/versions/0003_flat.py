@@ -21,6 +21,7 @@ WITH_REASON = "reason IS NOT NULL"
 
 def upgrade() -> None:
     op.drop_index("ix_runs_unfinished", "runs")
+    op.drop_index("ix_runs_created_at", "runs")
     op.drop_index("ix_runs_line", "runs")
     _create("ix_runs_line", "organization_id", "behind", "nudge_at", where=ACTIVE)
     counted = ["state", "nudges", "next_attempt_at"]
@@ -36,6 +37,7 @@ def downgrade() -> None:
         op.drop_index(f"ix_runs_{name}", "runs")
     _create("ix_runs_line", "organization_id", "behind", "nudge_at", where="nudge_at IS NOT NULL")
     _create("ix_runs_unfinished", "state", "organization_id", where="state != 'completed'")
+    op.create_index("ix_runs_created_at", "runs", ["created_at"])
 
 
 def _create(name: str, *columns: str, where: str, **options: Any) -> None:
