@@ -19,6 +19,7 @@ from onboarding.deel import Budget as AnyBudget
 from onboarding.deel import Deel, DeelFailure, ParkRun, PauseOrganisation, SessionFieldInMemory
 from onboarding.runs import Reason
 from onboarding.settings import Settings
+from onboarding.store import org_tokens
 from onboarding.store.engine import Store
 from onboarding.transport import Http
 
@@ -63,11 +64,21 @@ class OwnPace:
 def probe_deel(settings: Settings, store: Store | None) -> Iterator[Finding]:
     """One finding for each of CHECKS. `store`: None where it cannot keep the budget."""
     if settings.deel_token is None:
-        yield Finding(CHECKS[0], ok=False, detail="no token", hint="Set ONBOARDING_DEEL_TOKEN.")
+        yield _without_token(store)
         yield from not_checked(*CHECKS[1:])
         return
     with _client(settings, settings.deel_token, store) as deel:
         yield from _probe(deel, urlsplit(settings.deel_url).netloc)
+
+
+def _without_token(store: Store | None) -> Finding:
+    """No fault where organisations have tokens of their own: each was asked about when it was put in."""
+    if store is not None and store.read(org_tokens.any_there):
+        return Finding(
+            CHECKS[0], ok=True, detail="no token in the settings; `onboarding org list` names those in the vault"
+        )
+    hint = "Set ONBOARDING_DEEL_TOKEN, or give each organisation its own: onboarding org add ORG."
+    return Finding(CHECKS[0], ok=False, detail="no token", hint=hint)
 
 
 def not_checked(*checks: str) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from onboarding.budget import Budget, fingerprint_of
 from onboarding.cli.doctor import AFTER_SETTINGS
 from onboarding.simulator import Simulator
-from onboarding.store import data_keys, migrate, organizations
+from onboarding.store import data_keys, migrate, org_tokens, organizations
 from onboarding.store.engine import StoreUnavailable
 from onboarding.store.tables import budgets as budgets_table
 from onboarding.vault import Keyring
@@ -127,6 +127,14 @@ def test_no_token(healthy: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("ONBOARDING_DEEL_TOKEN")
     assert "ONBOARDING_DEEL_TOKEN" in str(findings(healthy, 1)["deel"]["hint"])
     assert deel.ledger.count() == 0
+
+
+def test_tokens_of_organisations_own_are_enough(healthy: Desk, monkeypatch: pytest.MonkeyPatch):
+    """Deel was asked about each when it was put in."""
+    monkeypatch.delenv("ONBOARDING_DEEL_TOKEN")
+    token = SecretStr("own-token")
+    healthy.store.write(lambda db: org_tokens.keep(db, KEYRING, "org-1", token, fingerprint_of(token)))
+    assert "onboarding org list" in str(findings(healthy, 0)["deel"]["detail"])
 
 
 def test_wrong_settings(healthy: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch):
