@@ -93,9 +93,10 @@ def backfill_command(
         print_json([asdict(each) for each in filled])
     else:
         for each in filled:
+            calls = f"{each.calls} call" + "s" * (each.calls != 1)
             click.echo(
-                f"{each.organization_id}: {each.runs_made} runs made; {each.listed} contracts listed in {each.calls}"
-                f" calls, {each.passed_over} passed over"
+                f"{each.organization_id}: {each.runs_made} runs made; {each.listed} contracts listed in {calls},"
+                f" {each.passed_over} passed over"
             )
     _refuse_failures(filled)
 
