@@ -28,6 +28,8 @@ SLACK_S: Final = 0.012
 """Added to the window: half for calls that start late here, half for those that take longer on their way to Deel."""
 LATE_S: Final = 0.006
 """A call that takes longer than this to get on its way has lost its slot."""
+OF_A_WIDER_WINDOW: Final = 0.5
+"""So much of what a window is longer is for calls that start late here: a busy machine loses fewer slots then."""
 MOST_SLOTS: Final = 20
 """Of a rate above it, the window is the half, the third, ... of a second: the row stays small."""
 LONGEST_WAIT_S: Final = 20.0
@@ -46,9 +48,9 @@ def fingerprint_of(token: SecretStr) -> str:
 
 def pace_of(rate: float) -> budgets.Pace:
     """No second, wherever it begins, holds more than `rate` calls: a window is a half of one, a third, or longer."""
-    slots = max(1, min(math.floor(rate), MOST_SLOTS))
-    times = math.floor(rate / slots)
-    return budgets.Pace(slots, (1 / times if times else slots / rate) + SLACK_S, LONGEST_WAIT_S)
+    times = max(1, math.ceil(math.floor(rate) / MOST_SLOTS))
+    slots = max(1, math.floor(rate / times))
+    return budgets.Pace(slots, max(1 / times, 1 / rate if rate < 1 else 0.0) + SLACK_S, LONGEST_WAIT_S)
 
 
 class Budget:
@@ -76,8 +78,9 @@ class Budget:
             earliest, latest = self._clocks.ours(slot)
             time.sleep(max(0.0, latest - time.monotonic()))
             late_s = time.monotonic() - earliest
-            if late_s < LATE_S:
-                return earliest + LATE_S  # later, its time has passed: another call may start with ours
+            may_be_late_s = LATE_S + slot.slower_s * OF_A_WIDER_WINDOW
+            if late_s < may_be_late_s:
+                return earliest + may_be_late_s  # later, its time has passed: another call may start with ours
             if slot.begins_at > slot.given_at:  # it woke up late: so may those that are on their way already
                 self._store.write_one(lambda db: budgets.allow_for(db, self.fingerprint, late_s))  # noqa: B023
             lead_s = min(2 * late_s, LONGEST_LEAD_S)  # a commit takes that long here: the next begins after it

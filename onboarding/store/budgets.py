@@ -41,7 +41,7 @@ _TAKE = (
         begins_at=_BEGIN,
         free_at=turned(budgets.c.free_at, _BEGIN + bindparam("window_s", type_=Float) + _SLOWER),
     )
-    .returning(budgets.c.begins_at, _NOW)
+    .returning(budgets.c.begins_at, _NOW, _SLOWER)
 )
 _ALLOW = (
     update(budgets)
@@ -66,13 +66,15 @@ class Pace:
 class Slot:
     """A slot: when it begins by the database's clock, and what that clock said when it was given.
 
-    `asked` and `answered`, on this process's monotonic clock, lie around that moment.
+    `asked` and `answered`, on this process's monotonic clock, lie around that moment. By `slower_s` more than usual the
+    slot is not given to another.
     """
 
     begins_at: float
     given_at: float
     asked: float
     answered: float
+    slower_s: float = 0.0
 
 
 def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float, lead_s: float = 0.0) -> Slot | None:
@@ -83,7 +85,7 @@ def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float, lea
     asked = time.monotonic()
     wanted = {"budget": fingerprint, "slots": pace.slots, "window_s": pace.window_s}
     row = db.execute(_TAKE, wanted | {"patience_s": patience_s, "lead_s": lead_s}).one_or_none()
-    return Slot(row[0], row[1], asked, time.monotonic()) if row is not None else None
+    return Slot(row[0], row[1], asked, time.monotonic(), row[2]) if row is not None else None
 
 
 def lay_out(db: Connection, fingerprint: str, pace: Pace) -> float:
