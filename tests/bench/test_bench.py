@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -15,7 +16,7 @@ from rich.console import Console
 from onboarding.simulator.limiter import Limiter
 from onboarding.store import runs
 from onboarding.store.engine import Store
-from tests.bench import filling, report
+from tests.bench import filling, report, shared
 from tests.bench.__main__ import main
 from tests.bench.figures import Figure, Measured, calls_possible, percentile, span_s
 from tests.bench.questions import Answered, Question, answer, questions
@@ -131,3 +132,21 @@ def test_a_store_is_filled_asked_and_left_as_it_was(postgres_url: str) -> None:
         assert answered.plans, question.what
     assert store.read(runs.stats) == before
     store.close()
+
+
+def test_the_pace_is_back_when_two_seconds_hold_what_they_may() -> None:
+    """Five a second, but for one in ten; never, where it does not come back."""
+    slow = [at / 2 for at in range(20)]  # two a second, until the tenth
+    full = [10.0 + at / 5 for at in range(20)]
+    assert shared._back_after(slow + full, 4.0) == 5.5
+    assert shared._back_after(slow, 4.0) == float("inf")
+
+
+def test_what_a_stranger_costs_is_told_from_our_own_calls() -> None:
+    """Its own calls, and what was refused to it, are not ours."""
+    ours = [SimpleNamespace(route="GET /people/me", status=200, at_monotonic=at / 5) for at in range(100)]
+    ours[55].status = 429
+    strangers = [SimpleNamespace(route=shared.STRANGERS_ROUTE, status=429, at_monotonic=12.0)]
+    judged = shared.judge(SimpleNamespace(deel=SimpleNamespace(ledger=[*ours, *strangers])), 10.0, 15.0)
+    assert [figure.value for figure in judged.figures] == ["1 of 25", "4.80", "0.0 s"]
+    assert judged.figures[2].met
