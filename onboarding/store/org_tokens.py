@@ -23,6 +23,7 @@ COLUMN: Final = "organizations.token_sealed"
 _OF = select(organizations.c.token_sealed, organizations.c.token_fingerprint).where(
     organizations.c.id == bindparam("of"), organizations.c.token_sealed.is_not(None)
 )
+_OF_FOR_UPDATE = select(organizations.c.token_sealed).where(organizations.c.id == bindparam("of")).with_for_update()
 _ACTIVE = (
     select(func.count())
     .where(runs.c.organization_id == organizations.c.id, one_of(runs.c.state, ACTIVE))
@@ -67,7 +68,8 @@ def reveal(db: Connection, keyring: Keyring, organization_id: str, own: OwnToken
 def keep(db: Connection, keyring: Keyring, organization_id: str, token: SecretStr, fingerprint: str) -> bool:
     """Seal a token for an organisation. True: in the place of another one."""
     insert_or_ignore(db, organizations, id=organization_id)
-    replaces = find(db, organization_id) is not None
+    # the row is ours before the key is looked for: a removal at the same moment would destroy that one
+    replaces = db.execute(_OF_FOR_UPDATE, {"of": organization_id}).scalar_one() is not None
     key = data_keys.get_or_make(db, keyring, _subject(organization_id))
     sealed = seal(key, (organization_id, COLUMN), token)
     db.execute(

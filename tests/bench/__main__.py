@@ -12,7 +12,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from tests.bench import calls, flat, latency, limit, line, machine, memory, shared, throughput
+from tests.bench import calls, flat, idle, latency, limit, line, machine, memory, shared, throughput
 from tests.bench.figures import Measured
 from tests.bench.report import Teller, table, write
 from tests.bench.servers import missing
@@ -126,10 +126,23 @@ def _throughput(teller: Teller) -> Iterator[Measured]:
     yield throughput.measure(teller)
 
 
+def _first_words(teller: Teller) -> Iterator[Measured]:
+    yield idle.measure_first_words(teller)
+
+
+def _idle(teller: Teller) -> Iterator[Measured]:
+    teller.begins("Idle: starting intake, beat and a worker on RabbitMQ and PostgreSQL")
+    with distributed() as system:
+        system.serve()
+        yield idle.measure_idle(system, teller)
+
+
 PARTS: Final = (
+    Part("first-words", _first_words, with_servers=False),
     Part("calls", _calls, with_servers=False),
     Part("latency-embedded", _latency_embedded, with_servers=False),
     Part("latency-servers", _latency_servers),
+    Part("idle", _idle),
     Part("order", _order),
     Part("living", _living),
     Part("limit", _limit),
