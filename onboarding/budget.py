@@ -62,6 +62,7 @@ class Budget:
         self._store = store
         self._pace = pace_of(rate)
         self._clocks = Clocks()
+        self._lead_s = 0.0
 
     def take(self) -> float:
         """Wait for a slot, at most 20 s, and no longer than the step has left. To be called before every request.
@@ -72,31 +73,45 @@ class Budget:
         Raises TryLater (`rate_limited`) when none comes free by then, StoreUnavailable when the store is away.
         """
         patience_s = min(LONGEST_WAIT_S, time_left())
-        lead_s = 0.0
         for _ in range(MAX_OVERSLEPT):
-            slot = self._reserve(patience_s, lead_s)
-            earliest, latest = self._clocks.ours(slot)
+            slot = self._reserve(patience_s)
+            earliest, latest = self._clocks.ours(slot.begins_at)
             time.sleep(max(0.0, latest - time.monotonic()))
             late_s = time.monotonic() - earliest
             may_be_late_s = LATE_S + slot.slower_s * OF_A_WIDER_WINDOW
             if late_s < may_be_late_s:
                 return earliest + may_be_late_s  # later, its time has passed: another call may start with ours
-            if slot.begins_at > slot.given_at:  # it woke up late: so may those that are on their way already
-                self._store.write_one(lambda db: budgets.allow_for(db, self.fingerprint, late_s))  # noqa: B023
-            lead_s = min(2 * late_s, LONGEST_LEAD_S)  # a commit takes that long here: the next begins after it
+            self._make_room(slot, late_s, latest - earliest)
         raise TryLater(Reason.RATE_LIMITED)
 
-    def _reserve(self, patience_s: float, lead_s: float) -> budgets.Slot:
+    def _reserve(self, patience_s: float) -> budgets.Slot:
+        if self._clocks.need_a_look(time.monotonic()):
+            for _ in range(2):  # the first one may have had to connect
+                self._clocks.saw(self._store.read(budgets.look_at_clock))
         for _ in range(2):
             slot = self._store.write_one(
-                lambda db: budgets.reserve(db, self.fingerprint, self._pace, patience_s, lead_s)
+                lambda db: budgets.reserve(db, self.fingerprint, self._pace, patience_s, self._lead_s)
             )
             if slot is not None:
+                self._clocks.saw(slot)
+                took_s = slot.answered - slot.asked  # where nobody waits, a slot begins when its commit is over
+                self._lead_s = min(1.5 * took_s, LONGEST_LEAD_S) if took_s > LATE_S / 2 else 0.0
                 return slot
             wait_s = self._store.write(lambda db: budgets.lay_out(db, self.fingerprint, self._pace))
             if wait_s > patience_s:
                 break
         raise TryLater(Reason.RATE_LIMITED, after_s=wait_s)
+
+    def _make_room(self, slot: budgets.Slot, late_s: float, uncertain_s: float) -> None:
+        """It was late for its slot: the next one begins later, or may be later.
+
+        Who woke up late widens the windows, as those may be late that are on their way already; and so does who
+        cannot know the time any better, as the database is that far away.
+        """
+        if slot.begins_at > slot.given_at or uncertain_s > LATE_S / 2:
+            wider_s = max(late_s, 2 * uncertain_s)
+            self._store.write_one(lambda db: budgets.allow_for(db, self.fingerprint, wider_s))
+        self._lead_s = max(self._lead_s, min(2 * late_s, LONGEST_LEAD_S))
 
     def hold(self, seconds: float) -> None:
         """After a 429: nobody starts for so long, and fewer start for a while."""
@@ -122,16 +137,27 @@ class Clocks:
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, float, float]] = deque(maxlen=50)
+        self._looked_at = -math.inf
 
-    def ours(self, slot: budgets.Slot) -> tuple[float, float]:
-        """When the slot begins on our clock, at the earliest and at the latest."""
-        seen = (slot.answered, slot.given_at - slot.answered, slot.given_at - slot.asked)
-        while self._seen and self._seen[0][0] < slot.answered - CLOCKS_AGREE_S:
+    def need_a_look(self, now: float) -> bool:
+        """Whether nothing tells the time well enough: what writes waits for its commit, and is no quick answer."""
+        known = any(most - least < LATE_S / 2 for at, least, most in self._seen if at > now - CLOCKS_AGREE_S)
+        if known or self._looked_at > now - CLOCKS_AGREE_S:
+            return False
+        self._looked_at = now
+        return True
+
+    def saw(self, answer: budgets.Clock) -> None:
+        """The database told its time."""
+        seen = (answer.answered, answer.given_at - answer.answered, answer.given_at - answer.asked)
+        while self._seen and self._seen[0][0] < answer.answered - CLOCKS_AGREE_S:
             self._seen.popleft()
+        if any(least > seen[2] or most < seen[1] for _, least, most in self._seen):
+            self._seen.clear()
         self._seen.append(seen)
+
+    def ours(self, moment: float) -> tuple[float, float]:
+        """When that is on our clock, at the earliest and at the latest."""
         least = max(each[1] for each in self._seen)
         most = min(each[2] for each in self._seen)
-        if least > most:
-            self._seen = deque([seen], maxlen=50)
-            _, least, most = seen
-        return slot.begins_at - most, slot.begins_at - least
+        return moment - most, moment - least

@@ -48,6 +48,7 @@ _ALLOW = (
     .where(_BUDGET, or_(budgets.c.slow_until <= _NOW, budgets.c.slower_s <= bindparam("late_s", type_=Float)))
     .values(slower_s=bindparam("late_s", type_=Float), slow_until=_NOW + bindparam("for_s", type_=Float))
 )
+_CLOCK = select(_NOW)
 _LOOK = select(budgets, _NOW.label("now")).where(_BUDGET)
 _LOCK = _LOOK.with_for_update()
 _LAY = update(budgets).where(_BUDGET).values(free_at=bindparam("slots_free_at"))
@@ -62,19 +63,28 @@ class Pace:
     longest_wait_s: float
 
 
-@dataclass(frozen=True)
-class Slot:
-    """A slot: when it begins by the database's clock, and what that clock said when it was given.
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """What the database's clock said: `asked` and `answered`, on this process's monotonic one, lie around it."""
 
-    `asked` and `answered`, on this process's monotonic clock, lie around that moment. By `slower_s` more than usual the
-    slot is not given to another.
-    """
-
-    begins_at: float
     given_at: float
     asked: float
     answered: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot(Clock):
+    """A slot: when it begins by the database's clock. By `slower_s` more than usual it is not given to another."""
+
+    begins_at: float
     slower_s: float = 0.0
+
+
+def look_at_clock(db: Connection) -> Clock:
+    """Without a commit to wait for."""
+    asked = time.monotonic()
+    given_at = db.execute(_CLOCK).scalar_one()
+    return Clock(given_at=given_at, asked=asked, answered=time.monotonic())
 
 
 def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float, lead_s: float = 0.0) -> Slot | None:
@@ -85,7 +95,9 @@ def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float, lea
     asked = time.monotonic()
     wanted = {"budget": fingerprint, "slots": pace.slots, "window_s": pace.window_s}
     row = db.execute(_TAKE, wanted | {"patience_s": patience_s, "lead_s": lead_s}).one_or_none()
-    return Slot(row[0], row[1], asked, time.monotonic(), row[2]) if row is not None else None
+    if row is None:
+        return None
+    return Slot(begins_at=row[0], given_at=row[1], slower_s=row[2], asked=asked, answered=time.monotonic())
 
 
 def lay_out(db: Connection, fingerprint: str, pace: Pace) -> float:
@@ -125,7 +137,7 @@ def hold(db: Connection, fingerprint: str, pace: Pace, seconds: float) -> float 
 
 def allow_for(db: Connection, fingerprint: str, late_s: float) -> None:
     """A process was late by so much: for a while windows are longer, for those that were late and do not know it."""
-    wider = {"budget": fingerprint, "late_s": min(late_s * LATENESS_COUNTS, FIRST_SLOWER_S / 2), "for_s": SLOW_FOR_S}
+    wider = {"budget": fingerprint, "late_s": min(late_s * LATENESS_COUNTS, FIRST_SLOWER_S), "for_s": SLOW_FOR_S}
     db.execute(_ALLOW, wider)
 
 

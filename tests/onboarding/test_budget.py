@@ -278,17 +278,73 @@ def test_a_store_that_is_slow_to_commit_gets_its_calls_all_the_same(store: Store
 def test_the_quickest_answer_lately_says_how_the_clocks_differ():
     """One that waited for the row says little: its slot would be as good as lost."""
     clocks = Clocks()
-    assert clocks.ours(budgets.Slot(1000.0, 1000.0, asked=10.0, answered=10.001)) == pytest.approx((10.0, 10.001))
-    late = budgets.Slot(1001.5, 1001.05, asked=11.0, answered=11.06)
-    assert clocks.ours(late) == pytest.approx((11.5, 11.501))
+    clocks.saw(budgets.Clock(given_at=1000.0, asked=10.0, answered=10.001))
+    assert clocks.ours(1000.0) == pytest.approx((10.0, 10.001))
+    clocks.saw(budgets.Clock(given_at=1001.05, asked=11.0, answered=11.06))
+    assert clocks.ours(1001.5) == pytest.approx((11.5, 11.501))
 
 
 def test_a_clock_that_was_set_is_believed():
     """What was known of the two before is wrong then."""
     clocks = Clocks()
-    clocks.ours(budgets.Slot(1000.0, 1000.0, asked=10.0, answered=10.001))
-    assert clocks.ours(budgets.Slot(900.0, 900.0, asked=11.0, answered=11.002)) == pytest.approx((11.0, 11.002))
-    assert clocks.ours(budgets.Slot(900.5, 900.0, asked=11.0, answered=11.002)) == pytest.approx((11.5, 11.502))
+    clocks.saw(budgets.Clock(given_at=1000.0, asked=10.0, answered=10.001))
+    clocks.saw(budgets.Clock(given_at=900.0, asked=11.0, answered=11.002))
+    assert clocks.ours(900.0) == pytest.approx((11.0, 11.002))
+    assert clocks.ours(900.5) == pytest.approx((11.5, 11.502))
+
+
+def test_a_look_at_the_clock_is_taken_where_nothing_else_tells_it_well(monkeypatch: pytest.MonkeyPatch):
+    """Once in thirty seconds, however far away the database is."""
+    clocks = Clocks()
+    assert clocks.need_a_look(10.0)
+    assert not clocks.need_a_look(11.0)
+    clocks.saw(budgets.Clock(given_at=1000.0, asked=45.0, answered=45.001))
+    assert not clocks.need_a_look(46.0)
+    assert clocks.need_a_look(80.0)
+
+
+@pytest.mark.parametrize(("read_s", "write_s"), [(0.0, 0.008), (0.0, 0.04), (0.01, 0.02), (0.04, 0.05)])
+def test_a_slow_disk_or_a_database_far_away_gets_its_calls(store: Store, monkeypatch, read_s: float, write_s: float):
+    """A commit that takes longer than a call may be late, for ever: no slot would be any good."""
+    read, write = Store.read, Store.write_one
+
+    def far(work: Any, took_s: float) -> Any:
+        def there_and_back(db: Any) -> Any:
+            time.sleep(took_s / 2)
+            result = work(db)
+            time.sleep(took_s / 2)
+            return replace(result, answered=time.monotonic()) if isinstance(result, budgets.Clock) else result
+
+        return there_and_back
+
+    monkeypatch.setattr(Store, "read", lambda self, work: read(self, far(work, read_s)))
+    monkeypatch.setattr(Store, "write_one", lambda self, work: write(self, far(work, write_s)))
+    budget = Budget(store, TOKEN, rate=50)
+    for _ in range(8):
+        assert budget.take() > time.monotonic()
+
+
+def test_two_far_from_the_database_keep_to_the_budget(store_url: str, monkeypatch):
+    """What they cannot know of the time is added to the windows."""
+    write = Store.write_one
+
+    def slowly(self: Store, work: Any) -> Any:
+        result = write(self, work)
+        time.sleep(0.02)
+        return replace(result, answered=time.monotonic()) if isinstance(result, budgets.Clock) else result
+
+    monkeypatch.setattr(Store, "write_one", slowly)
+
+    def takes(_: int) -> list[tuple[float, float]]:
+        store = Store(store_url)
+        budget = Budget(store, TOKEN, rate=5)
+        taken = [(budget.take(), time.monotonic()) for _ in range(6)]
+        store.close()
+        return taken
+
+    with ThreadPoolExecutor(2) as pool:
+        calls = sorted(call for each in pool.map(takes, range(2)) for call in each)
+    assert min(later[1] - earlier[0] for earlier, later in zip(calls, calls[5:], strict=False)) >= 1.0
 
 
 def test_a_budget_is_named_without_telling_the_token():
