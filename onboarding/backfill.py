@@ -22,6 +22,8 @@ from onboarding.told import Told
 
 TYPE: Final = "contract.listed"
 TRIES: Final = 5
+LONGEST_WAIT_S: Final = 60.0
+"""Who waits for longer, whatever Deel asks for, is told and may begin again later."""
 ENDED: Final = frozenset(("completed", "cancelled", "user_cancelled", "rejected"))
 """Statuses that no onboarding follows. They are dropped here and not by Deel, whose filter knows fewer statuses than
 its answers have: one that it does not know would never be found."""
@@ -80,7 +82,7 @@ def _ask(deel: Deel, cursor: str | None) -> ContractPage:
 def _wait_s(state: RetryCallState) -> float:
     failure = state.outcome.exception() if state.outcome else None
     asked_s = failure.after_s if isinstance(failure, TryLater) else None
-    return max(asked_s or 0.0, Backoff().base_s * 2.0 ** (state.attempt_number - 1))
+    return min(LONGEST_WAIT_S, max(asked_s or 0.0, Backoff().base_s * 2.0 ** (state.attempt_number - 1)))
 
 
 def _is_wanted(contract: Contract, since: datetime | None) -> bool:

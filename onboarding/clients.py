@@ -59,12 +59,22 @@ class Clients:
             raise PauseOrganisation(Reason.ORG_TOKEN_MISSING)
         return client.deel
 
+    def has_another(self, organization_id: str) -> bool:
+        """Whether the token that Deel has just refused was replaced a moment ago: it is no reason to pause then."""
+        with self._lock:
+            seen = self._seen.pop(organization_id, None)
+            before = (seen and seen.client) or self.home
+            now = self._own(organization_id) or self.home
+        return now is not None and before is not None and now.fingerprint != before.fingerprint
+
     def _own(self, organization_id: str) -> Client | None:
         seen = self._seen.get(organization_id)
         if seen is not None and time.monotonic() - seen.at < LOOK_AGAIN_S:
             return seen.client
         own = self._store.read(lambda db: org_tokens.find(db, organization_id))
         client = seen.client if seen else None
+        if own is None and self.home is None:
+            return None  # not remembered: once it has one, nobody is to wait
         if own is None:
             client = None
         elif client is None or client.fingerprint != own.fingerprint:

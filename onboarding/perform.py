@@ -112,6 +112,10 @@ def _act(world: World, claim: Claim) -> AnyOutcome:
     try:
         with within(min(STEP_S, world.terms.lease_s * OF_LEASE)):
             return STEP_ACTIONS[claim.step](claim, world)
+    except PauseOrganisation as failure:
+        if world.clients.has_another(claim.run.organization_id):
+            return Later(reason=failure.reason, http_status=failure.status, request_id=failure.request_id)
+        return outcome_of(failure)
     except DeelFailure as failure:
         return outcome_of(failure)
     except VaultError:

@@ -60,9 +60,15 @@ def wait_for_store(settings: Settings) -> None:
 
 def require_deel_token(settings: Settings) -> None:
     """For who talks to Deel, once the store is there: without any token the process ends with a line."""
+    if settings.deel_token is not None:
+        return
     store = Store(settings.database_url.get_secret_value(), patience_s=PATIENCE_S)
-    try:
+
+    def ask() -> None:
         settings.require_deel_token(own_tokens=store.read(org_tokens.any_there))
+
+    try:
+        _until_it_answers("store_unavailable", ask)
     except SettingsError as error:
         exit_with(str(error), WRONG_SETTINGS)
     finally:

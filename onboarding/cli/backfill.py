@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -80,7 +81,7 @@ def backfill_command(
     """
     settings = start()
     keyring, http = settings.keyring(), Http()
-    with open_store(settings) as store:
+    with closing(http), open_store(settings) as store:
         clients = clients_of(settings, store, keyring, http)
         chosen = _chosen(store, clients, organization)
         line = Line.for_rate(settings.deel_rate, settings.lease_seconds)
@@ -88,7 +89,6 @@ def backfill_command(
         from_day = max(oldest, since.replace(tzinfo=UTC)) if since else oldest
         filling = Filling(shell, store, clients, keyring, line, from_day, because)
         filled = [filling.of(each) for each in chosen]
-    http.close()
     if as_json:
         print_json([asdict(each) for each in filled])
     else:
@@ -166,7 +166,7 @@ class Filling:
             time.sleep(LOOK_S)
 
     def _waiting(self, organization: str) -> Iterator[int]:
-        while (waiting := self.store.read(lambda db: lines.behind(db, organization))) >= MOST_WAITING:
+        while (waiting := self.store.read(lambda db: lines.waiting_behind(db, organization))) >= MOST_WAITING:
             yield waiting
 
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Float, Integer, bindparam, case, or_, select, update
+from sqlalchemy import Connection, Float, Integer, bindparam, case, literal, or_, select, update
 
 from onboarding.store.sql import epoch, first_of, length_of, turned
 from onboarding.store.tables import budgets
@@ -27,7 +27,9 @@ _BUDGET = budgets.c.fingerprint == bindparam("budget")
 _NOW, _LEAD = epoch(), bindparam("lead_s", type_=Float)
 _FREE = first_of(budgets.c.free_at)  # the slot that was taken longest ago
 _BEGIN = case((_FREE > _NOW + _LEAD, _FREE), else_=_NOW + _LEAD)
-_SLOWER = case((budgets.c.slow_until > _NOW, budgets.c.slower_s), else_=0.0)
+# not where it was written before the clock jumped back
+_IS_SLOW = (budgets.c.slow_until > _NOW) & (budgets.c.slow_until <= _NOW + literal(SLOW_FOR_S))
+_SLOWER = case((_IS_SLOW, budgets.c.slower_s), else_=0.0)
 # One statement, so that its commit is all that the next in line waits for. PostgreSQL computes it anew where it had
 # to wait for one that changed the row.
 _TAKE = (
@@ -45,11 +47,11 @@ _TAKE = (
 )
 _ALLOW = (
     update(budgets)
-    .where(_BUDGET, or_(budgets.c.slow_until <= _NOW, budgets.c.slower_s <= bindparam("late_s", type_=Float)))
+    .where(_BUDGET, or_(~_IS_SLOW, budgets.c.slower_s <= bindparam("late_s", type_=Float)))
     .values(slower_s=bindparam("late_s", type_=Float), slow_until=_NOW + bindparam("for_s", type_=Float))
 )
 _CLOCK = select(_NOW)
-_LOOK = select(budgets, _NOW.label("now")).where(_BUDGET)
+_LOOK = select(budgets, _NOW.label("now"), _SLOWER.label("slower_now_s")).where(_BUDGET)
 _LOCK = _LOOK.with_for_update()
 _LAY = update(budgets).where(_BUDGET).values(free_at=bindparam("slots_free_at"))
 
@@ -113,7 +115,8 @@ def lay_out(db: Connection, fingerprint: str, pace: Pace) -> float:
     laid = ([row.now] * pace.slots + sorted(sound))[-pace.slots :]
     if free_at != sound or len(free_at) != pace.slots:
         _lay(db, fingerprint, laid)
-    waits: float = (sound if len(free_at) == pace.slots else laid)[0] - row.now
+        free_at = laid
+    waits: float = free_at[0] - row.now
     return max(0.0, waits)
 
 
@@ -126,7 +129,7 @@ def hold(db: Connection, fingerprint: str, pace: Pace, seconds: float) -> float 
     row = db.execute(_LOCK, {"budget": fingerprint}).one()
     until = row.now + min(seconds, pace.longest_wait_s)
     _lay(db, fingerprint, [max(time, until) for time in json.loads(row.free_at)])
-    slower_s = row.slower_s if row.slow_until > row.now else 0.0
+    slower_s: float = row.slower_now_s
     if slower_s >= FIRST_SLOWER_S and row.slow_until > row.now + SLOW_FOR_S - ONE_REFUSAL_S:
         return None
     slower_s = min(SLOWEST_S, max(FIRST_SLOWER_S, slower_s * 2))
@@ -155,7 +158,7 @@ def use(db: Connection, fingerprint: str) -> Use:
     if row is None:
         return Use()
     taken = sum(time > row.now for time in json.loads(row.free_at))
-    return Use(taken, row.slower_s if row.slow_until > row.now else 0.0)
+    return Use(taken, row.slower_now_s)
 
 
 def _lay(db: Connection, fingerprint: str, free_at: list[float]) -> Any:

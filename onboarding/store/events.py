@@ -33,7 +33,9 @@ _ROUTING_KEY = re.compile(r"[A-Za-z0-9._:/#*-]{0,255}")
 _RUN_OF = select(runs.c.id).where(runs.c.contract_id == bindparam("contract")).scalar_subquery().label("run_id")
 _LOOK = select(_RUN_OF, *TAKEN)
 # a new hire whom a backfill had found before the event came
-_TO_THE_LIVING = update(runs).where(runs.c.id == bindparam("run"), runs.c.behind).values(behind=False)
+_TO_THE_LIVING = (
+    update(runs).where(runs.c.id == bindparam("run"), runs.c.behind, runs.c.fence == 0).values(behind=False)
+)
 _NEW_RUN = {
     dialect: or_ignore(dialect, runs).values(
         nudge_at=from_now(seconds("nudge_in")), facts_at=from_now(seconds("facts_in"))

@@ -1,4 +1,4 @@
-"""The line in which runs wait for their message: one for each organisation, the living before the dead.
+"""The line in which runs wait for their message: one for each organisation, new events before replays and backfills.
 
 So many runs of an organisation have a message at one time, as its budget can serve; the others wait here, in the
 order of their coming, and not in the broker or in memory. Replays and backfills stand behind those of new events.
@@ -36,7 +36,7 @@ _RIDING = _CARRIED & (runs.c.state == State.WAITING) & (runs.c.nudge_at > runs.c
 _IS_DUE = select(runs.c.id).where(_OF, _EITHER, _DUE).limit(1)
 _NEXT = (
     select(runs.c.id, runs.c.contract_id, runs.c.step, runs.c.nudges)
-    .where(_OF, runs.c.behind == bindparam("dead"), _DUE)
+    .where(_OF, runs.c.behind == bindparam("replays"), _DUE)
     .order_by(runs.c.nudge_at)
     .limit(bindparam("places", type_=Integer))
     .with_for_update(skip_locked=True)
@@ -66,7 +66,7 @@ _ORGANIZATIONS = _ORGANIZATIONS.union_all(
 class Line:
     """How many runs of an organisation have a message at one time.
 
-    `places`: of all; `behind`: none of the dead is sent while so many are under way. `lease_s`: when a message
+    `places`: of all; `behind`: no replay or backfill is sent while so many are under way. `lease_s`: when a message
     without a claim is taken for lost.
     """
 
@@ -100,7 +100,7 @@ def is_due(db: Connection, organization_id: str) -> bool:
     return db.execute(_IS_DUE, {"of": organization_id}).first() is not None
 
 
-def behind(db: Connection, organization_id: str) -> int:
+def waiting_behind(db: Connection, organization_id: str) -> int:
     """How many replays and backfills of the organisation wait for their message."""
     waiting = select(func.count()).where(_OF, runs.c.behind, _DUE)
     return int(db.execute(waiting, {"of": organization_id}).scalar_one())
@@ -118,9 +118,9 @@ def take(db: Connection, organization_id: str, line: Line) -> Sequence[Any]:
     goes out, twice as late each time that no claim followed. Rows: id, contract_id, step.
     """
     places = room(db, organization_id, line)
-    rows = _due(db, organization_id, places, dead=False)
-    behind = places - (line.places - line.behind) - len(rows)
-    rows += _due(db, organization_id, behind, dead=True)
+    rows = _due(db, organization_id, places, behind=False)
+    left = places - (line.places - line.behind) - len(rows)
+    rows += _due(db, organization_id, left, behind=True)
     for nudges in {row.nudges for row in rows}:
         ids = [row.id for row in rows if row.nudges == nudges]
         wait_s = min(LONGEST_NUDGE_S, line.lease_s * 2.0 ** min(nudges, 16))
@@ -137,7 +137,7 @@ def give_back(db: Connection, run_ids: Sequence[str], soon_s: float) -> None:
     )
 
 
-def _due(db: Connection, organization_id: str, places: int, *, dead: bool) -> list[Any]:
+def _due(db: Connection, organization_id: str, places: int, *, behind: bool) -> list[Any]:
     if places < 1:
         return []
-    return list(db.execute(_NEXT, {"of": organization_id, "dead": dead, "places": places}).all())
+    return list(db.execute(_NEXT, {"of": organization_id, "replays": behind, "places": places}).all())

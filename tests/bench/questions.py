@@ -73,7 +73,7 @@ def questions(run_names: list[str]) -> list[Question]:
         Question("reconciler: organisations with a run due", line.organizations_due),
         Question("  whose turn, 100,000 in line", lambda db: line.take(db, IN_LINE, Line())),
         Question("  room for one more, 100,000 held up", lambda db: line.room(db, HELD_UP, Line())),
-        Question("  behind: replays that wait", lambda db: line.behind(db, HELD_UP)),
+        Question("  behind: replays that wait", lambda db: line.waiting_behind(db, HELD_UP)),
         Question("  a clock that jumped back", lambda db: upkeep.mend_clock(db, 60.0)),
         Question("  probes, 100,000 held up", organizations.nudge_probes),
         Question("  consents no longer asked for", consents.nudge_all),

@@ -13,7 +13,7 @@ from onboarding import clients as clients_module
 from onboarding.budget import fingerprint_of
 from onboarding.clients import Clients, StoredSessionField
 from onboarding.deel import PauseOrganisation
-from onboarding.runs import Reason, State
+from onboarding.runs import Reason, State, Step
 from onboarding.simulator import Simulator
 from onboarding.store import org_tokens, organizations
 from onboarding.store.engine import Store
@@ -152,3 +152,26 @@ def test_the_field_of_a_session_is_remembered_for_all_processes(store: Store):
 def without_home(onboard: Driver, http: Http) -> Clients:
     url = onboard.deel.url
     return Clients(onboard.store, KEYRING, http, url=url, rate=1000, session_field="hris_profile_id")
+
+
+def test_a_token_that_was_replaced_a_moment_ago_pauses_nobody(onboard: Driver):
+    """Who adds the new one and then revokes the old one in one breath meets processes that have the old one still."""
+    old = onboard.deel.add_token(SCOPES, OTHER)
+    give(onboard.store, OTHER, old)
+    onboard.hire("c-2", organization_id=OTHER)
+    onboard.deliver("c-2", Step.CONTRACT_CREATED)
+    onboard.world.clients.of(OTHER)
+    give(onboard.store, OTHER, onboard.deel.add_token(SCOPES, OTHER))
+    onboard.deel.revoke_token(old)
+    assert onboard.carry("c-2") == State.COMPLETED
+    assert onboard.store.read(organizations.paused) == []
+
+
+def test_a_token_that_is_the_one_pauses_its_organisation(onboard: Driver):
+    """There is no other, so nobody else is let through to be refused."""
+    old = onboard.deel.add_token(SCOPES, OTHER)
+    give(onboard.store, OTHER, old)
+    onboard.hire("c-2", organization_id=OTHER)
+    onboard.deel.revoke_token(old)
+    onboard.carry("c-2")
+    assert [row.paused_reason for row in onboard.store.read(organizations.paused)] == [Reason.ORG_TOKEN_REJECTED]

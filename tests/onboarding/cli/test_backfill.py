@@ -47,7 +47,7 @@ def test_the_next_page_waits_until_most_have_had_their_turn(
 ):
     """So that what the list told is still fresh when it is used."""
     waiting = iter([300, 250, 10, 0])
-    monkeypatch.setattr(backfill.lines, "behind", lambda *_: next(waiting))
+    monkeypatch.setattr(backfill.lines, "waiting_behind", lambda *_: next(waiting))
     monkeypatch.setattr(backfill, "LOOK_S", 0.0)
     hire(deel, 120)
     result = onboarding("backfill")

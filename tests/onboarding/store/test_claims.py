@@ -255,3 +255,9 @@ def test_attempts_are_unique_per_fence(store: Store):
     claim(store)
     fences = store.read(lambda db: db.execute(select(attempts.c.fence).order_by(attempts.c.id)).scalars().all())
     assert fences == [1, 2]
+
+
+def test_a_reason_of_a_later_release_is_no_defect(store: Store):
+    """In a rolling deploy: the claim is committed when the row is read, and three of these were a crash loop."""
+    add_run(store, state="waiting", reason="a_word_to_come")
+    assert claim(store).run.reason is None
