@@ -38,7 +38,9 @@ def reconcile(world: World, nudge: Nudge, every_s: float) -> int:
     """
     if not world.store.write(lambda db: upkeep.my_turn(db, "reconcile", every_s)):
         return 0
+    fail_point("upkeep.recording")
     world.store.write(lambda db: _keep_house(db, world))
+    fail_point("upkeep.recorded")
     sent = send_due(world.store, world.line, nudge, soon_s=every_s)
     if sent:
         log.info("runs_nudged", count=len(sent))
