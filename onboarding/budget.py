@@ -24,9 +24,12 @@ from onboarding.store.engine import Store
 
 log = structlog.get_logger(__name__)
 
-SLACK_S: Final = 0.012
-"""Added to the window: half for calls that start late here, half for those that take longer on their way to Deel."""
-LATE_S: Final = 0.006
+SLACK_S: Final = 0.1
+"""Added to the window: half for calls that start late here, half for those that take longer on their way to Deel.
+
+With 12 ms a quiet machine makes 97 % of the possible calls for 91 %, and the storm of `make chaos` 56 refused ones.
+"""
+LATE_S: Final = 0.05
 """A call that takes longer than this to get on its way has lost its slot."""
 OF_A_WIDER_WINDOW: Final = 0.5
 """So much of what a window is longer is for calls that start late here: a busy machine loses fewer slots then."""
