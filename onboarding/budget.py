@@ -53,7 +53,7 @@ def pace_of(rate: float) -> budgets.Pace:
     """No second, wherever it begins, holds more than `rate` calls: a window is a half of one, a third, or longer."""
     times = max(1, math.ceil(math.floor(rate) / MOST_SLOTS))
     slots = max(1, math.floor(rate / times))
-    return budgets.Pace(slots, max(1 / times, 1 / rate if rate < 1 else 0.0) + SLACK_S, LONGEST_WAIT_S)
+    return budgets.Pace(slots, max(1 / times, 1 / rate) + SLACK_S, LONGEST_WAIT_S)
 
 
 class Budget:

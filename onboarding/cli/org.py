@@ -123,8 +123,7 @@ def remove_command(*, organization: str, because: str, as_json: bool) -> None:
     def remove(db: Connection) -> bool:
         if not org_tokens.remove(db, organization):
             return False
-        organizations.resume(db, organization)  # a pause of Deel's making has probes, which would go by another token
-        organizations.pause(db, organization, Reason.PAUSED, None, probe=False)
+        organizations.hold(db, organization)
         runs.note(db, who(), "org_token_removed", because, organization_id=organization)
         return True
 

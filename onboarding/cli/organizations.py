@@ -29,9 +29,7 @@ def pause_command(*, organization: str, because: str, as_json: bool) -> None:
     def pause(db: Connection) -> bool:
         if not organizations.known(db, organization):
             return False
-        if organizations.paused_reason(db, organization) not in (None, Reason.PAUSED):
-            organizations.resume(db, organization)  # its probes with it; one transaction: nothing runs in between
-        if organizations.pause(db, organization, Reason.PAUSED, None, probe=False):
+        if organizations.hold(db, organization):
             runs.note(db, who(), "pause", because, organization_id=organization)
         return True
 

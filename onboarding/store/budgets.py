@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, Float, Integer, bindparam, case, literal, or_, select, update
 
@@ -161,5 +161,5 @@ def use(db: Connection, fingerprint: str) -> Use:
     return Use(taken, row.slower_now_s)
 
 
-def _lay(db: Connection, fingerprint: str, free_at: list[float]) -> Any:
-    return db.execute(_LAY, {"budget": fingerprint, "slots_free_at": json.dumps(free_at)})
+def _lay(db: Connection, fingerprint: str, free_at: list[float]) -> None:
+    db.execute(_LAY, {"budget": fingerprint, "slots_free_at": json.dumps(free_at)})

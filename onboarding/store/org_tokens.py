@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import SecretStr
-from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, bindparam, exists, func, or_, select, update
 
 from onboarding.masking import remember_secret
 from onboarding.runs import ACTIVE
 from onboarding.store import data_keys
 from onboarding.store.sql import from_now, one_of
-from onboarding.store.tables import data_keys as data_keys_table
 from onboarding.store.tables import organizations, runs
 from onboarding.store.upsert import insert_or_ignore
 from onboarding.vault import Keyring, open_sealed, seal
@@ -86,7 +85,7 @@ def remove(db: Connection, organization_id: str) -> bool:
     emptied = {"token_sealed": None, "token_fingerprint": None, "token_at": None}
     if db.execute(update(organizations).where(mine).values(**emptied)).rowcount == 0:
         return False
-    db.execute(delete(data_keys_table).where(data_keys_table.c.subject == _subject(organization_id)))
+    data_keys.erase(db, [_subject(organization_id)])
     return True
 
 

@@ -56,6 +56,16 @@ def pause(db: Connection, organization_id: str, reason: Reason, step: Step | Non
     return written.rowcount == 1
 
 
+def hold(db: Connection, organization_id: str) -> bool:
+    """Pause until an engineer resumes. False: an engineer's pause stands already.
+
+    One of Deel's making becomes an engineer's: no probe ends it, nor goes by whatever token is there by then.
+    """
+    if paused_reason(db, organization_id) not in (None, Reason.PAUSED):
+        resume(db, organization_id)  # its probes with it; one transaction: nothing runs in between
+    return pause(db, organization_id, Reason.PAUSED, None, probe=False)
+
+
 def paused_reason(db: Connection, organization_id: str, *, lock: bool = False) -> str | None:
     """Why it is paused; None: it is not. With `lock` no resume comes between this answer and the commit."""
     query = select(organizations.c.paused_reason).where(

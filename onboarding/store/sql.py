@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -83,29 +83,6 @@ def seconds(name: str) -> BindParameter[float]:
     return bindparam(name, type_=Float)
 
 
-@compiles(from_now, "postgresql")
-def _from_now_postgresql(element: from_now, compiler: SQLCompiler, **kw: Any) -> str:
-    seconds = compiler.process(element.clauses, **kw)
-    return f"(now() + make_interval(secs => CAST({seconds} AS double precision)))"
-
-
-@compiles(from_now, "sqlite")
-def _from_now_sqlite(element: from_now, compiler: SQLCompiler, **kw: Any) -> str:
-    seconds = compiler.process(element.clauses, **kw)
-    # %f has milliseconds only; three zeros more make the width that datetimes are stored with
-    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', {seconds} || ' seconds') || '000')"
-
-
-@compiles(clock, "postgresql")
-def _clock_postgresql(element: clock, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
-    return "clock_timestamp()"
-
-
-@compiles(clock, "sqlite")
-def _clock_sqlite(element: clock, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
-    return "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000')"
-
-
 class epoch(FunctionElement[float]):  # noqa: N801 - reads as the SQL function that it is
     """The database's clock as seconds since 1970, at this very moment."""
 
@@ -138,43 +115,39 @@ class turned(FunctionElement[str]):  # noqa: N801 - as above
     type = String()
 
 
-@compiles(epoch, "postgresql")
-def _epoch_postgresql(element: epoch, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
-    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+def _spelt(element: type[FunctionElement[Any]], *, postgresql: str, sqlite: str) -> None:
+    """How a function is written in each dialect; `{0}` and `{1}` are what it is of."""
+
+    def spell(template: str) -> Callable[..., str]:
+        def spelling(found: FunctionElement[Any], compiler: SQLCompiler, **kw: Any) -> str:
+            return template.format(*(compiler.process(each, **kw) for each in found.clauses))
+
+        return spelling
+
+    compiles(element, "postgresql")(spell(postgresql))
+    compiles(element, "sqlite")(spell(sqlite))
 
 
-@compiles(epoch, "sqlite")
-def _epoch_sqlite(element: epoch, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
-    return "((julianday('now') - 2440587.5) * 86400.0)"
-
-
-@compiles(first_of, "postgresql")
-def _first_of_postgresql(element: first_of, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"CAST(CAST({compiler.process(element.clauses, **kw)} AS jsonb) ->> 0 AS double precision)"
-
-
-@compiles(first_of, "sqlite")
-def _first_of_sqlite(element: first_of, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"json_extract({compiler.process(element.clauses, **kw)}, '$[0]')"
-
-
-@compiles(length_of, "postgresql")
-def _length_of_postgresql(element: length_of, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"jsonb_array_length(CAST({compiler.process(element.clauses, **kw)} AS jsonb))"
-
-
-@compiles(length_of, "sqlite")
-def _length_of_sqlite(element: length_of, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"json_array_length({compiler.process(element.clauses, **kw)})"
-
-
-@compiles(turned, "postgresql")
-def _turned_postgresql(element: turned, compiler: SQLCompiler, **kw: Any) -> str:
-    numbers, last = (compiler.process(clause, **kw) for clause in element.clauses)
-    return f"CAST((CAST({numbers} AS jsonb) - 0) || to_jsonb(CAST({last} AS double precision)) AS text)"
-
-
-@compiles(turned, "sqlite")
-def _turned_sqlite(element: turned, compiler: SQLCompiler, **kw: Any) -> str:
-    numbers, last = (compiler.process(clause, **kw) for clause in element.clauses)
-    return f"json_insert(json_remove({numbers}, '$[0]'), '$[#]', {last})"
+# strftime's %f has milliseconds only; three zeros more make the width that datetimes are stored with
+_spelt(
+    from_now,
+    postgresql="(now() + make_interval(secs => CAST({0} AS double precision)))",
+    sqlite="(strftime('%Y-%m-%d %H:%M:%f', 'now', {0} || ' seconds') || '000')",
+)
+_spelt(clock, postgresql="clock_timestamp()", sqlite="(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000')")
+_spelt(
+    epoch,
+    postgresql="CAST(extract(epoch FROM clock_timestamp()) AS double precision)",
+    sqlite="((julianday('now') - 2440587.5) * 86400.0)",
+)
+_spelt(
+    first_of,
+    postgresql="CAST(CAST({0} AS jsonb) ->> 0 AS double precision)",
+    sqlite="json_extract({0}, '$[0]')",
+)
+_spelt(length_of, postgresql="jsonb_array_length(CAST({0} AS jsonb))", sqlite="json_array_length({0})")
+_spelt(
+    turned,
+    postgresql="CAST((CAST({0} AS jsonb) - 0) || to_jsonb(CAST({1} AS double precision)) AS text)",
+    sqlite="json_insert(json_remove({0}, '$[0]'), '$[#]', {1})",
+)
