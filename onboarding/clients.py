@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from onboarding.deel import Deel, PauseOrganisation
 from onboarding.runs import Reason
 from onboarding.store import org_tokens, organizations
 from onboarding.store.engine import Store
+from onboarding.store.events import HOME
 from onboarding.transport import Http
 from onboarding.vault import Keyring
 
@@ -89,6 +91,17 @@ class Clients:
         field = StoredSessionField(self._store, budget.fingerprint, self._session_field)
         deel = Deel(self._http, base_url=self._url, token=token, budget=budget, session_field=field)
         return Client(deel, budget.fingerprint)
+
+
+def learn_home(store: Store, home: Client, ask: Callable[[], str | None]) -> str | None:
+    """The id of the configured token's organisation, which from now on has the runs of events that named none.
+
+    As it was learnt, else as Deel answers to `ask`. None: the token may not know its own, and nothing is changed.
+    """
+    found = store.read(lambda db: organizations.home(db, home.fingerprint)) or ask()
+    if found is not None:
+        store.write(lambda db: organizations.learn_home(db, home.fingerprint, HOME, found))
+    return found
 
 
 class StoredSessionField:

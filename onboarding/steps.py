@@ -12,12 +12,13 @@ import structlog
 from pydantic import SecretStr
 
 from onboarding import notify
+from onboarding.clients import learn_home
 from onboarding.deel import Deel, Identity, ParkRun, Session, TokenRejected, TryLater, session_key, worker_key
 from onboarding.dialling import time_left
 from onboarding.failpoints import fail_point
 from onboarding.notify import Verdict
 from onboarding.runs import AnyOutcome, Await, Back, Done, IssuedToken, Later, Park, Reason, Run, Step
-from onboarding.store import consents, facts, notifications, organizations, tokens
+from onboarding.store import consents, facts, notifications, tokens
 from onboarding.store.claims import Claim
 from onboarding.store.events import HOME
 from onboarding.world import World
@@ -256,14 +257,9 @@ def _learn_home(run: Run, world: World) -> None:
 
     A token that may not know its own changes nothing: the run goes on under the placeholder.
     """
-    client = world.clients.home
-    if client is None:
-        return
-    fingerprint = client.fingerprint
-    known = world.store.read(lambda db: organizations.learnt(db, fingerprint))
-    home = (known.organization_id if known else None) or call(run, client.deel.organization_id)
+    home = world.clients.home
     if home is not None:
-        world.store.write(lambda db: organizations.learn_home(db, fingerprint, HOME, home))
+        learn_home(world.store, home, lambda: call(run, home.deel.organization_id))
 
 
 def _deel(run: Run, world: World) -> Deel:

@@ -7,6 +7,7 @@ from typing import Final
 
 from onboarding.failpoints import fail_point
 from onboarding.runs import Step
+from onboarding.settings import Settings
 from onboarding.store import line as lines
 from onboarding.store.engine import Store
 from onboarding.store.line import Line
@@ -14,6 +15,11 @@ from onboarding.store.line import Line
 Nudge = Callable[[str, str, Step], bool]
 """Send the message of a run (its id, its contract's, its step). False: the broker is away."""
 SOON_S: Final = 5.0
+
+
+def line_of(settings: Settings) -> Line:
+    """How many runs have a message at one time, as the settings have it."""
+    return Line.for_rate(settings.deel_rate, settings.lease_seconds)
 
 
 def send_due(

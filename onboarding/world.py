@@ -15,6 +15,7 @@ from onboarding.store.engine import Store
 from onboarding.store.line import Line
 from onboarding.store.retention import Retention
 from onboarding.transport import Http
+from onboarding.turns import line_of
 from onboarding.vault import Keyring
 
 
@@ -62,7 +63,7 @@ def build(settings: Settings, publish: Publish) -> World:
         keyring=keyring,
         targets=tuple(targets),
         terms=Terms(lease_s=settings.lease_seconds, crash_limit=settings.crash_limit),
-        line=Line.for_rate(settings.deel_rate, settings.lease_seconds),
+        line=line_of(settings),
         retention=Retention(settings.retention_days),
         consent_required=settings.consent == "required",
         close=close,

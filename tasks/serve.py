@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 
 from kombu import Connection
 
@@ -12,7 +13,7 @@ from onboarding.intake import Intake
 from onboarding.settings import Settings
 from onboarding.store import migrate
 from onboarding.store.engine import Store
-from onboarding.store.line import Line
+from onboarding.turns import line_of
 from tasks import startup
 from tasks.connect import connection_settings
 
@@ -20,7 +21,9 @@ from tasks.connect import connection_settings
 def intake_of(settings: Settings, lease_s: float | None = None) -> Intake:
     """What takes events in. `lease_s`: seconds until the reconciler wonders where a new run's message is."""
     store = Store(settings.database_url.get_secret_value())
-    line = Line.for_rate(settings.deel_rate, settings.lease_seconds if lease_s is None else lease_s)
+    line = line_of(settings)
+    if lease_s is not None:
+        line = replace(line, lease_s=lease_s)
     fingerprint = fingerprint_of(settings.deel_token) if settings.deel_token else None
     return Intake(store, settings.keyring(), settings.webhook_secrets, line, fingerprint)
 

@@ -17,15 +17,15 @@ from onboarding.cli.printing import hint, print_json
 from onboarding.cli.refusal import FAILED, NOTHING_MATCHED, Refusal
 from onboarding.cli.shell import Shell
 from onboarding.cli.start import open_store, start, who
-from onboarding.clients import Client, Clients
+from onboarding.clients import Client, Clients, learn_home
 from onboarding.deel import DeelFailure
 from onboarding.store import line as lines
-from onboarding.store import org_tokens, organizations, runs
+from onboarding.store import org_tokens, runs
 from onboarding.store.engine import Store
 from onboarding.store.events import HOME, Filing
 from onboarding.store.line import Line
 from onboarding.transport import Http
-from onboarding.turns import send_due
+from onboarding.turns import line_of, send_due
 from onboarding.vault import Keyring
 from onboarding.world import clients_of
 
@@ -84,10 +84,9 @@ def backfill_command(
     with closing(http), open_store(settings) as store:
         clients = clients_of(settings, store, keyring, http)
         chosen = _chosen(store, clients, organization)
-        line = Line.for_rate(settings.deel_rate, settings.lease_seconds)
         oldest = datetime.now(UTC) - timedelta(days=settings.retention_days)
         from_day = max(oldest, since.replace(tzinfo=UTC)) if since else oldest
-        filling = Filling(shell, store, clients, keyring, line, from_day, because)
+        filling = Filling(shell, store, clients, keyring, line_of(settings), from_day, because)
         filled = [filling.of(each) for each in chosen]
     if as_json:
         print_json([asdict(each) for each in filled])
@@ -120,16 +119,11 @@ def _chosen(store: Store, clients: Clients, organization: str | None) -> Sequenc
 
 
 def _id_of(store: Store, home: Client) -> str:
-    """Of the configured token's organisation: Deel is asked where it is not known, or its runs were renamed midway."""
-    known = store.read(lambda db: organizations.home(db, home.fingerprint))
-    if known is None:
-        try:
-            known = home.deel.organization_id()
-        except DeelFailure:  # the list will say so, too
-            return HOME
-        if known is not None:
-            store.write(lambda db: organizations.learn_home(db, home.fingerprint, HOME, known))
-    return known or HOME
+    """Of the configured token's organisation. Learnt before anything is filed: its runs would be renamed midway."""
+    try:
+        return learn_home(store, home, home.deel.organization_id) or HOME
+    except DeelFailure:  # the list will say so, too
+        return HOME
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,8 @@ from onboarding.runs import Step
 from onboarding.settings import Settings
 from onboarding.store import notifications, organizations, runs, tokens
 from onboarding.store.engine import Store
-from onboarding.store.line import Line
 from onboarding.store.runs import Replay, where_to_go_on
-from onboarding.turns import send_due
+from onboarding.turns import line_of, send_due
 
 LISTED: Final = 20
 STEP_NAMES: Final = [step.value for step in Step]
@@ -77,9 +76,8 @@ def replay_command(
         _ask(plan, names, yes=yes)
         done = [row for row in plan.rows if _replay(store, plan, row)]
         aside = store.read(lambda db: _aside(db, plan, done))
-        line = Line.for_rate(settings.deel_rate, settings.lease_seconds)
         organisations = dict.fromkeys(row.organization_id for row in done)
-        nudged = set(send_due(store, line, shell.nudge, organisations, soon_s=0.0))
+        nudged = set(send_due(store, line_of(settings), shell.nudge, organisations, soon_s=0.0))
     if as_json:
         print_json(_document(plan, done, nudged, aside))
     else:
