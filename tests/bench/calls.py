@@ -8,7 +8,7 @@ from typing import Final
 from onboarding.simulator.ledger import Call
 from onboarding.store import runs
 from tests.bench.figures import Figure, Measured
-from tests.bench.systems import Embedded
+from tests.bench.systems import Embedded, signed
 
 AIM: Final = 3
 AIM_WITH_PROFILE: Final = 2
@@ -32,8 +32,7 @@ def measure(system: Embedded, say: Callable[[str, int, int], None]) -> Measured:
 
 def hire(system: Embedded, contract: str, *, with_profile: bool) -> None:
     """One contract, to its end."""
-    system.deel.has_contract(contract, email=f"{contract}@example.com", with_profile=with_profile)
-    system.deliver(system.deel.webhook("contract.created", contract))
+    system.deliver(signed(system.deel, contract, with_profile=with_profile))
     system.until(lambda: contract in (runs := system.runs()) and runs[contract].state == "completed", 20, contract)
 
 

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from typing import Final
 
 from tests.bench.figures import Figure, Measured, percentile
-from tests.bench.systems import Distributed, Embedded
+from tests.bench.systems import Distributed, Embedded, signed
 
 RUNS: Final = 100
 WARM_UP: Final = 10
@@ -39,8 +39,7 @@ def measure(system: Distributed | Embedded, name: str, say: Say, runs: int = RUN
 
 def onboard(system: Distributed | Embedded, contract: str) -> float:
     """Milliseconds from just before the webhook's publish until its notification was there, signature checked."""
-    system.deel.has_contract(contract, email=f"{contract}@example.com")
-    webhook = system.deel.webhook("contract.created", contract)
+    webhook = signed(system.deel, contract)
     told = len(system.sink.received)
     with stopwatch() as elapsed_ms:
         system.deliver(webhook)

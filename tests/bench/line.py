@@ -20,7 +20,7 @@ from onboarding.store.line import Line
 from onboarding.store.tables import runs
 from onboarding.told import Told
 from tests.bench.figures import Figure, Measured, percentile
-from tests.bench.systems import Distributed
+from tests.bench.systems import Distributed, signed
 
 WAITING: Final = 10_000
 BATCH: Final = 500
@@ -105,8 +105,7 @@ def give_token(system: Distributed, organization_id: str) -> None:
 def hire(system: Distributed, contract: str, organization_id: str | None) -> float:
     """Seconds from the webhook's publish to the notification."""
     facts = {"organization_id": organization_id} if organization_id else {}
-    system.deel.has_contract(contract, email=f"{contract}@example.com", **facts)
-    webhook = system.deel.webhook("contract.created", contract)
+    webhook = signed(system.deel, contract, **facts)
     began = time.monotonic()
     system.deliver(webhook)
     system.until(lambda: _told(system, contract), PATIENCE_S, f"{contract} is told of")

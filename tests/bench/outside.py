@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from onboarding.simulator import Simulator, Sink
 from onboarding.simulator.webhooks import Webhook
+from tests.bench.systems import signed
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -98,8 +99,7 @@ def _say(answer: dict[str, Any]) -> None:
 
 
 def _hired(deel: Simulator, contract: str) -> dict[str, Any]:
-    deel.has_contract(contract, email=f"{contract}@example.com")
-    webhook = deel.webhook("contract.created", contract)
+    webhook = signed(deel, contract)
     return {"body": base64.b64encode(webhook.body).decode(), "headers": dict(webhook.headers)}
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from onboarding.transport import Http
 from tests.bench.figures import Figure, Measured
-from tests.bench.systems import Distributed
+from tests.bench.systems import Distributed, signed
 
 RATE: Final = 5
 STRANGERS_RATE: Final = 2.0
@@ -26,9 +26,7 @@ LOOK_S: Final = 2.0
 def measure(system: Distributed, say: Callable[[str, int, int], None]) -> Measured:
     """Alone, beside a stranger, alone again."""
     for number in range(CONTRACTS):
-        contract = f"c-{number}"
-        system.deel.has_contract(contract, email=f"{contract}@example.com")
-        system.deliver(system.deel.webhook("contract.created", contract))
+        system.deliver(signed(system.deel, f"c-{number}"))
     system.until(lambda: len(system.deel.ledger) > RATE, 30.0, "the first calls")
     began = time.monotonic()
     _wait(began + ALONE_S, began, say)

@@ -15,6 +15,7 @@ from typing import Any
 from kombu import Connection
 
 from onboarding.settings import load
+from onboarding.simulator import Simulator
 from onboarding.simulator.webhooks import Webhook
 from onboarding.store import migrate
 from tasks import topology
@@ -24,6 +25,12 @@ from tests.integration.system import BIN, ROOT, System
 READY_S = 60.0
 RATE = "200"
 """Above what any sequential run can spend, so that nobody waits for a slot; with 5 that is all one would see."""
+
+
+def signed(deel: Simulator, contract: str, **facts: Any) -> Webhook:
+    """A new contract at Deel, and the webhook that tells of it."""
+    deel.has_contract(contract, email=f"{contract}@example.com", **facts)
+    return deel.webhook("contract.created", contract)
 
 
 class Distributed(System):

@@ -20,6 +20,7 @@ from sqlalchemy import select
 from onboarding.cli.main import cli
 from onboarding.cli.shell import BrokerUnavailable
 from onboarding.runs import Facts, IssuedToken, Step
+from onboarding.simulator import Simulator
 from onboarding.store import facts, tokens
 from onboarding.store.engine import Store
 from onboarding.store.tables import audit
@@ -106,6 +107,15 @@ def onboarding(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Des
     store = Store(sqlite_url)
     yield Desk(store)
     store.close()
+
+
+@pytest.fixture
+def deel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A Deel that the settings lead to; without a token for it."""
+    with Simulator(rate=None) as simulator:
+        monkeypatch.setenv("ONBOARDING_DEEL_URL", simulator.url)
+        monkeypatch.setenv("ONBOARDING_DEEL_RATE", "1000")
+        yield simulator
 
 
 def add_completed(store: Store, run_id: str = "run-1", *, life_s: float = 86_400.0, **columns: Any) -> str:

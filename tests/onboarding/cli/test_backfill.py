@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from onboarding.cli import backfill
@@ -13,12 +11,10 @@ from tests.onboarding.cli.conftest import Desk
 
 
 @pytest.fixture
-def deel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(rate=None) as simulator:
-        monkeypatch.setenv("ONBOARDING_DEEL_URL", simulator.url)
-        monkeypatch.setenv("ONBOARDING_DEEL_TOKEN", simulator.org_token)
-        monkeypatch.setenv("ONBOARDING_DEEL_RATE", "1000")
-        yield simulator
+def deel(deel: Simulator, monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    """With a token in the settings."""
+    monkeypatch.setenv("ONBOARDING_DEEL_TOKEN", deel.org_token)
+    return deel
 
 
 def hire(deel: Simulator, count: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,17 +23,9 @@ AMQP = "amqp://guest:guest-canary-1@127.0.0.1:1//"
 
 
 @pytest.fixture
-def deel() -> Iterator[Simulator]:
-    with Simulator(rate=None) as simulator:
-        yield simulator
-
-
-@pytest.fixture
 def healthy(onboarding: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A command line with all settings right."""
-    monkeypatch.setenv("ONBOARDING_DEEL_URL", deel.url)
     monkeypatch.setenv("ONBOARDING_DEEL_TOKEN", deel.add_token(SCOPES))
-    monkeypatch.setenv("ONBOARDING_DEEL_RATE", "1000")
     return onboarding
 
 

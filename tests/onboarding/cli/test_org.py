@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,6 @@ from tests.onboarding.cli.conftest import Desk
 from tests.onboarding.store.rows import KEYRING, ORG, add_run
 
 SCOPES = ("contracts:read", "people:write", "admin:worker", "organizations:read")
-
-
-@pytest.fixture
-def deel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(rate=None) as simulator:
-        monkeypatch.setenv("ONBOARDING_DEEL_URL", simulator.url)
-        monkeypatch.setenv("ONBOARDING_DEEL_RATE", "1000")
-        yield simulator
 
 
 def kept(onboarding: Desk) -> str | None:
