@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from sqlalchemy import update
 
 from onboarding import budget as budget_module
 from onboarding.budget import LATE_S, SLACK_S, Budget, Clocks, fingerprint_of, pace_of
@@ -23,122 +20,42 @@ from onboarding.deel import Deel, SessionFieldInMemory, TryLater
 from onboarding.dialling import Dialler, within
 from onboarding.simulator import Simulator
 from onboarding.store import budgets
-from onboarding.store.budgets import Pace
 from onboarding.store.engine import Store
-from onboarding.store.tables import budgets as table
 from onboarding.transport import Http
 
 if TYPE_CHECKING:
     from httpcore import NetworkStream
 
 TOKEN = SecretStr("org-token")
-JITTER_S = 0.03  # between the reading of the database's clock and of ours
-PACE = Pace(slots=5, window_s=1.05, longest_wait_s=20.0)
 
 
-def taken(store: Store, pace: Pace = PACE) -> budgets.Slot:
-    """The next slot, however far off it is."""
-    for _ in range(2):
-        slot = store.write_one(lambda db: budgets.reserve(db, "f", pace, 1e9))
-        if slot is not None:
-            return slot
-        store.write(lambda db: budgets.lay_out(db, "f", pace))
-    raise AssertionError("no slot")
+def commits_late(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """The answer to a statement is there; its commit takes so long."""
+    write = Store.write_one
+
+    def slowly(self: Store, work: Any) -> Any:
+        result = write(self, work)
+        time.sleep(seconds)
+        return result
+
+    monkeypatch.setattr(Store, "write_one", slowly)
 
 
-def wait_s(store: Store, pace: Pace = PACE) -> float:
-    """As the database's clock has it."""
-    slot = taken(store, pace)
-    return slot.begins_at - slot.given_at
+def far_away(monkeypatch: pytest.MonkeyPatch, read_s: float, write_s: float) -> None:
+    """What is asked and what is answered are on their way for so long together."""
+    read, write = Store.read, Store.write_one
 
+    def far(work: Any, took_s: float) -> Any:
+        def there_and_back(db: Any) -> Any:
+            time.sleep(took_s / 2)
+            result = work(db)
+            time.sleep(took_s / 2)
+            return replace(result, answered=time.monotonic()) if isinstance(result, budgets.Clock) else result
 
-def begins(store: Store, pace: Pace = PACE) -> float:
-    """When a call would start, on our own clock."""
-    slot = taken(store, pace)
-    return slot.answered + slot.begins_at - slot.given_at
+        return there_and_back
 
-
-def test_five_go_at_once_and_the_sixth_waits_for_the_window(store: Store):
-    """A burst up to the budget, then a slot a fifth of a second apart at the earliest."""
-    assert [round(wait_s(store), 1) for _ in range(5)] == [0.0] * 5
-    assert 0.8 < wait_s(store) <= PACE.window_s
-
-
-def test_who_asks_first_starts_first(store: Store):
-    """Waiting is in the order of asking, and no window of a second holds more than five starts."""
-    starts = [begins(store) for _ in range(23)]
-    assert all(later - earlier > -JITTER_S for earlier, later in pairwise(starts))
-    assert all(later - earlier >= 1.0 for earlier, later in zip(starts, starts[5:], strict=False))
-
-
-def test_many_at_once_get_different_slots(store: Store):
-    """The row's lock is the queue."""
-    with ThreadPoolExecutor(8) as pool:
-        waits = sorted(pool.map(lambda _: wait_s(store), range(20)))
-    assert waits[4] < 0.7
-    assert waits[5] > 0.3
-    assert waits[19] > 2.0
-
-
-def test_the_wait_for_the_row_does_not_count(store: Store):
-    """A slot begins when the row is ours: told by a clock that was read before, the next would come too early."""
-    first = taken(store)
-    asked = threading.Event()
-
-    def ask() -> budgets.Slot:
-        asked.set()
-        return taken(store)
-
-    with ThreadPoolExecutor(1) as pool:
-        with store.engine.begin() as db:
-            assert budgets.reserve(db, "f", PACE, 1e9) is not None
-            second = pool.submit(ask)
-            asked.wait(5)
-            time.sleep(0.4)
-        third = second.result(5)
-    assert 0.4 < third.begins_at - first.begins_at < PACE.window_s - JITTER_S
-    assert abs(third.begins_at - third.given_at) < JITTER_S
-
-
-def test_who_would_wait_too_long_takes_nothing(store: Store):
-    """Its step is tried later; the slot stays for others."""
-    pace = Pace(slots=1, window_s=30.0, longest_wait_s=20.0)
-    assert wait_s(store, pace) < 0.1
-    assert store.write_one(lambda db: budgets.reserve(db, "f", pace, 20.0)) is None
-    assert 29 < store.write(lambda db: budgets.lay_out(db, "f", pace)) <= 30.01
-    assert 29 < wait_s(store, pace) <= 30.1
-
-
-@pytest.mark.parametrize("slots", [3, 8])
-def test_another_rate_takes_over_the_slots_that_are_taken(store: Store, slots: int):
-    """After a restart with another ONBOARDING_DEEL_RATE, and beside a process that has the old one."""
-    for _ in range(5):
-        taken(store)
-    pace = Pace(slots, PACE.window_s, PACE.longest_wait_s)
-    waits = [wait_s(store, pace) for _ in range(slots)]
-    free = max(0, slots - 5)
-    assert [round(wait, 1) for wait in waits[:free]] == [0.0] * free
-    assert min(waits[free:]) > PACE.window_s - JITTER_S * 10
-
-
-def test_a_hold_stops_all(store: Store):
-    """After a 429 nobody starts for so long."""
-    store.write(lambda db: budgets.hold(db, "f", PACE, 3.0))
-    assert 2.5 < wait_s(store) <= 3.0
-
-
-def test_refused_calls_slow_the_pace_for_a_while(store: Store):
-    """Somebody else spends the same budget. Those that were refused together count once."""
-    held = [store.write(lambda db: budgets.hold(db, "f", PACE, 0.0)) for _ in range(4)]
-    assert held == [budgets.FIRST_SLOWER_S, None, None, None]
-    for _ in range(5):
-        taken(store)
-    assert PACE.window_s + budgets.FIRST_SLOWER_S - 0.2 < wait_s(store) <= PACE.window_s + budgets.FIRST_SLOWER_S
-    _ago(store, budgets.ONE_REFUSAL_S)
-    assert store.write(lambda db: budgets.hold(db, "f", PACE, 0.0)) == 2 * budgets.FIRST_SLOWER_S
-    _ago(store, budgets.SLOW_FOR_S)
-    assert store.read(lambda db: budgets.use(db, "f")).slower_s == 0.0
-    assert store.write(lambda db: budgets.hold(db, "f", PACE, 0.0)) == budgets.FIRST_SLOWER_S
+    monkeypatch.setattr(Store, "read", lambda self, work: read(self, far(work, read_s)))
+    monkeypatch.setattr(Store, "write_one", lambda self, work: write(self, far(work, write_s)))
 
 
 def test_a_process_that_wakes_up_late_widens_the_windows(store: Store, monkeypatch: pytest.MonkeyPatch):
@@ -153,7 +70,7 @@ def test_a_process_that_wakes_up_late_widens_the_windows(store: Store, monkeypat
 
 def test_in_a_wider_window_a_call_may_be_later(store: Store, monkeypatch: pytest.MonkeyPatch):
     """The next one in its slot begins so much later: a busy machine does not lose one slot after the other."""
-    store.write(lambda db: budgets.hold(db, fingerprint_of(TOKEN), PACE, 0.0))
+    store.write(lambda db: budgets.hold(db, fingerprint_of(TOKEN), pace_of(5), 0.0))
     budget, sleep = Budget(store, TOKEN, rate=5), time.sleep
     for _ in range(5):
         budget.take()
@@ -164,48 +81,10 @@ def test_in_a_wider_window_a_call_may_be_later(store: Store, monkeypatch: pytest
 
 def test_a_slow_commit_widens_nothing(store: Store, monkeypatch: pytest.MonkeyPatch):
     """Where nobody waits, a slot that begins at once has passed when the commit is over: the next begins later."""
-    write = Store.write_one
-
-    def slowly(self: Store, work: Any) -> Any:
-        result = write(self, work)
-        time.sleep(3 * LATE_S)
-        return result
-
-    monkeypatch.setattr(Store, "write_one", slowly)
+    commits_late(monkeypatch, 3 * LATE_S)
     budget = Budget(store, TOKEN, rate=5)
     budget.take()
     assert budget.use().slower_s == 0.0
-
-
-def test_a_wider_window_is_not_narrowed_by_who_is_less_late(store: Store):
-    """Of two that were late the worse counts; a refusal of Deel's counts more than both."""
-    store.write(lambda db: budgets.hold(db, "f", PACE, 0.0))
-    store.write(lambda db: budgets.allow_for(db, "f", 0.02))
-    assert store.read(lambda db: budgets.use(db, "f")).slower_s == budgets.FIRST_SLOWER_S
-
-
-def _ago(store: Store, seconds: float) -> None:
-    store.write(lambda db: db.execute(update(table).values(slow_until=table.c.slow_until - seconds)))
-
-
-def test_a_clock_that_jumped_back_does_not_stop_the_budget(store: Store):
-    """Slots that are taken until an hour from now were written before the jump."""
-    taken(store)
-    later = [time.time() + 3600] * 5
-    store.write(lambda db: db.execute(update(table).values(free_at=str(later))))
-    assert store.write(lambda db: budgets.lay_out(db, "f", PACE)) <= PACE.window_s
-    assert wait_s(store) <= PACE.window_s
-
-
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(1, 12), st.floats(0.1, 3.0), st.integers(1, 40))
-def test_no_window_ever_holds_more_than_its_slots(sqlite_url, slots, window_s, asks):
-    """Whatever the pace."""
-    store, pace = Store(sqlite_url), Pace(slots, window_s, 1e9)
-    store.write(lambda db: db.execute(table.delete()))
-    starts = [begins(store, pace) for _ in range(asks)]
-    store.close()
-    assert all(later - earlier >= window_s - JITTER_S for earlier, later in zip(starts, starts[slots:], strict=False))
 
 
 @settings(max_examples=300, deadline=None)
@@ -262,14 +141,7 @@ def test_a_process_that_stood_still_while_the_database_answered_has_lost_its_slo
 
 def test_a_store_that_is_slow_to_commit_gets_its_calls_all_the_same(store: Store, monkeypatch):
     """Each slot that began before its commit was over would be lost, and the next one, and no call ever sent."""
-    write = Store.write_one
-
-    def slowly(self: Store, work: Any) -> Any:
-        result = write(self, work)
-        time.sleep(10 * LATE_S)
-        return result
-
-    monkeypatch.setattr(Store, "write_one", slowly)
+    commits_late(monkeypatch, 10 * LATE_S)
     budget = Budget(store, TOKEN, rate=5)
     for _ in range(3):
         assert budget.take() > time.monotonic()
@@ -293,7 +165,7 @@ def test_a_clock_that_was_set_is_believed():
     assert clocks.ours(900.5) == pytest.approx((11.5, 11.502))
 
 
-def test_a_look_at_the_clock_is_taken_where_nothing_else_tells_it_well(monkeypatch: pytest.MonkeyPatch):
+def test_a_look_at_the_clock_is_taken_where_nothing_else_tells_it_well():
     """Once in thirty seconds, however far away the database is."""
     clocks = Clocks()
     assert clocks.need_a_look(10.0)
@@ -303,22 +175,13 @@ def test_a_look_at_the_clock_is_taken_where_nothing_else_tells_it_well(monkeypat
     assert clocks.need_a_look(80.0)
 
 
-@pytest.mark.parametrize(("read_s", "write_s"), [(0.0, 0.008), (0.0, 0.04), (0.01, 0.02), (0.04, 0.05)])
+@pytest.mark.parametrize(
+    ("read_s", "write_s"),
+    [(0.0, 0.008), (0.0, 0.04), (0.01, 0.02), (0.04, 0.05), (0.0, 2 * LATE_S), (1.2 * LATE_S, 2 * LATE_S)],
+)
 def test_a_slow_disk_or_a_database_far_away_gets_its_calls(store: Store, monkeypatch, read_s: float, write_s: float):
     """A commit that takes longer than a call may be late, for ever: no slot would be any good."""
-    read, write = Store.read, Store.write_one
-
-    def far(work: Any, took_s: float) -> Any:
-        def there_and_back(db: Any) -> Any:
-            time.sleep(took_s / 2)
-            result = work(db)
-            time.sleep(took_s / 2)
-            return replace(result, answered=time.monotonic()) if isinstance(result, budgets.Clock) else result
-
-        return there_and_back
-
-    monkeypatch.setattr(Store, "read", lambda self, work: read(self, far(work, read_s)))
-    monkeypatch.setattr(Store, "write_one", lambda self, work: write(self, far(work, write_s)))
+    far_away(monkeypatch, read_s, write_s)
     budget = Budget(store, TOKEN, rate=50)
     for _ in range(8):
         assert budget.take() > time.monotonic()
@@ -326,14 +189,7 @@ def test_a_slow_disk_or_a_database_far_away_gets_its_calls(store: Store, monkeyp
 
 def test_two_far_from_the_database_keep_to_the_budget(store_url: str, monkeypatch):
     """What they cannot know of the time is added to the windows."""
-    write = Store.write_one
-
-    def slowly(self: Store, work: Any) -> Any:
-        result = write(self, work)
-        time.sleep(0.02)
-        return replace(result, answered=time.monotonic()) if isinstance(result, budgets.Clock) else result
-
-    monkeypatch.setattr(Store, "write_one", slowly)
+    far_away(monkeypatch, 0.0, 0.02)
 
     def takes(_: int) -> list[tuple[float, float]]:
         store = Store(store_url)
