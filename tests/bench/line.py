@@ -26,8 +26,8 @@ WAITING: Final = 10_000
 BATCH: Final = 500
 CALLS: Final = 3
 
-ORDER_RATE: Final = 50
-ORDER_RUNS: Final = 600
+ORDER_RATE: Final = 20
+ORDER_RUNS: Final = 300
 AIM_ORDER: Final = 1.1
 
 RATE: Final = 5
@@ -49,7 +49,7 @@ def in_order(system: Distributed, say: Say) -> Measured:
     while len(system.sink.received) < ORDER_RUNS:
         say("completed in their order", len(system.sink.received), ORDER_RUNS)
         time.sleep(0.5)
-    began = system.deel.ledger[0].at_monotonic
+    began = next(iter(system.deel.ledger)).at_monotonic
     told = [(one.body["data"]["contract_id"], one.at_monotonic - began) for one in system.sink.received[:ORDER_RUNS]]
     ideal = [CALLS * (place + 1) / ORDER_RATE for place in range(len(told))]
     ratio = sum(at for _, at in told) / sum(ideal)
