@@ -47,7 +47,7 @@ format: $(VENV)/.dev ## ruff's formatter and fixes
 lock: $(VENV)/.dev ## renew the locks from pyproject.toml
 	$(BIN)/pip install -q uv
 	$(UV_COMPILE) --upgrade --extra dev -o requirements-dev.lock
-	$(UV_COMPILE) --extra build -c requirements-dev.lock -o requirements.lock
+	$(UV_COMPILE) --extra build --extra web -c requirements-dev.lock -o requirements.lock
 
 audit: $(VENV)/.dev ## look every pin up for known vulnerabilities; one line where the database cannot be reached
 	@$(BIN)/python .ci/audit.py requirements.lock
