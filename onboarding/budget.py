@@ -24,15 +24,16 @@ from onboarding.store.engine import Store
 
 log = structlog.get_logger(__name__)
 
-SLACK_S: Final = 0.1
-"""Added to the window: half for calls that start late here, half for those that take longer on their way to Deel.
-
-With 12 ms a quiet machine makes 97 % of the possible calls for 91 %, and the storm of `make chaos` 56 refused ones.
-"""
-LATE_S: Final = 0.05
-"""A call that takes longer than this to get on its way has lost its slot."""
-OF_A_WIDER_WINDOW: Final = 0.5
-"""So much of what a window is longer is for calls that start late here: a busy machine loses fewer slots then."""
+SLACK_S: Final = 0.012
+"""Added to the window: half for calls that start late here, half for those that take longer on their way to Deel."""
+LATE_S: Final = SLACK_S / 2
+"""A call that is later on its way has lost its slot, or puts the next one in it off."""
+BUSY_S: Final = 0.025
+"""Where a process wakes up later than this the machine is busy: windows are longer for a while."""
+UNHURRIED_S: Final = 0.08
+"""So much longer lasts a slot that nobody waits for: a commit and a new connection take their time."""
+OF_WHAT_IS_SPARE: Final = 0.5
+"""So much of what a slot lasts longer than a window is for calls that start late here; the rest is for their way."""
 MOST_SLOTS: Final = 20
 """Of a rate above it, the window is the half, the third, ... of a second: the row stays small."""
 LONGEST_WAIT_S: Final = 20.0
@@ -53,7 +54,7 @@ def pace_of(rate: float) -> budgets.Pace:
     """No second, wherever it begins, holds more than `rate` calls: a window is a half of one, a third, or longer."""
     times = max(1, math.ceil(math.floor(rate) / MOST_SLOTS))
     slots = max(1, math.floor(rate / times))
-    return budgets.Pace(slots, max(1 / times, 1 / rate) + SLACK_S, LONGEST_WAIT_S)
+    return budgets.Pace(slots, max(1 / times, 1 / rate) + SLACK_S, LONGEST_WAIT_S, UNHURRIED_S)
 
 
 class Budget:
@@ -81,10 +82,17 @@ class Budget:
             earliest, latest = self._clocks.ours(slot.begins_at)
             time.sleep(max(0.0, latest - time.monotonic()))
             late_s = time.monotonic() - earliest
-            may_be_late_s = LATE_S + slot.slower_s * OF_A_WIDER_WINDOW
-            if late_s < may_be_late_s:
-                return earliest + may_be_late_s  # later, its time has passed: another call may start with ours
-            self._make_room(slot, late_s, latest - earliest)
+            spare_s = slot.ends_at - slot.begins_at - self._pace.window_s
+            leave_by = earliest + LATE_S + spare_s * OF_WHAT_IS_SPARE
+            if late_s > BUSY_S:
+                self._busy(slot, late_s, latest - earliest)
+            if time.monotonic() < leave_by:
+                return leave_by  # later, its time has passed: another call may start with ours
+            put_off_s = late_s + 2 * (slot.answered - slot.asked)
+            if self._store.write(lambda db: budgets.put_off(db, self.fingerprint, slot, put_off_s)):  # noqa: B023
+                leave_by = earliest + put_off_s + LATE_S
+                if time.monotonic() < leave_by:
+                    return leave_by
         raise TryLater(Reason.RATE_LIMITED)
 
     def _reserve(self, patience_s: float) -> budgets.Slot:
@@ -98,20 +106,20 @@ class Budget:
             if slot is not None:
                 self._clocks.saw(slot)
                 took_s = slot.answered - slot.asked  # where nobody waits, a slot begins when its commit is over
-                self._lead_s = min(1.5 * took_s, LONGEST_LEAD_S) if took_s > LATE_S / 2 else 0.0
+                self._lead_s = min(1.5 * took_s, LONGEST_LEAD_S) if took_s > BUSY_S else 0.0
                 return slot
             wait_s = self._store.write(lambda db: budgets.lay_out(db, self.fingerprint, self._pace))
             if wait_s > patience_s:
                 break
         raise TryLater(Reason.RATE_LIMITED, after_s=wait_s)
 
-    def _make_room(self, slot: budgets.Slot, late_s: float, uncertain_s: float) -> None:
-        """It was late for its slot: the next one begins later, or may be later.
+    def _busy(self, slot: budgets.Slot, late_s: float, uncertain_s: float) -> None:
+        """It was late for its slot, and others may be so on their way already: windows are longer for a while.
 
-        Who woke up late widens the windows, as those may be late that are on their way already; and so does who
-        cannot know the time any better, as the database is that far away.
+        So they are for who cannot know the time any better, as the database is that far away. Who only waited for a
+        commit begins later the next time.
         """
-        if slot.begins_at > slot.given_at or uncertain_s > LATE_S / 2:
+        if slot.begins_at > slot.given_at or uncertain_s > BUSY_S:
             wider_s = max(late_s, 2 * uncertain_s)
             self._store.write_one(lambda db: budgets.allow_for(db, self.fingerprint, wider_s))
         self._lead_s = max(self._lead_s, min(2 * late_s, LONGEST_LEAD_S))
@@ -144,7 +152,7 @@ class Clocks:
 
     def need_a_look(self, now: float) -> bool:
         """Whether nothing tells the time well enough: what writes waits for its commit, and is no quick answer."""
-        known = any(most - least < LATE_S / 2 for at, least, most in self._seen if at > now - CLOCKS_AGREE_S)
+        known = any(most - least < LATE_S for at, least, most in self._seen if at > now - CLOCKS_AGREE_S)
         if known or self._looked_at > now - CLOCKS_AGREE_S:
             return False
         self._looked_at = now

@@ -17,19 +17,31 @@ FIRST_SLOWER_S: Final = 0.25
 """By so much a window is longer after the first refusal: five calls in 1.27 s are 3.9 a second."""
 SLOWEST_S: Final = 4.0
 SLOW_FOR_S: Final = 5.0
-"""So long without a refusal, and the pace is the old one."""
+"""So long without a refusal, and the pace is nearly the old one."""
+CAREFUL_S: Final = 0.088
+"""At least by so much a window is longer where a process was late: what is on its way may be late as well."""
+CAREFUL_FOR_S: Final = 20.0
+"""And for so long after SLOW_FOR_S: a machine that was busy a moment ago may be so again."""
 LATENESS_COUNTS: Final = 1.5
 """By so many times what a process was late a window is longer: the machine is busy, and Deel counts arrivals."""
 ONE_REFUSAL_S: Final = 1.0
 """Calls that were under way together are refused together: that is one refusal, not four."""
+SAME_S: Final = 1e-4
+"""Two slots are further apart; what a number loses on its way through JSON is less."""
 
 _BUDGET = budgets.c.fingerprint == bindparam("budget")
 _NOW, _LEAD = epoch(), bindparam("lead_s", type_=Float)
 _FREE = first_of(budgets.c.free_at)  # the slot that was taken longest ago
 _BEGIN = case((_FREE > _NOW + _LEAD, _FREE), else_=_NOW + _LEAD)
-# not where it was written before the clock jumped back
-_IS_SLOW = (budgets.c.slow_until > _NOW) & (budgets.c.slow_until <= _NOW + literal(SLOW_FOR_S))
-_SLOWER = case((_IS_SLOW, budgets.c.slower_s), else_=0.0)
+_SLOWER = case(
+    (budgets.c.slow_until > _NOW + literal(SLOW_FOR_S), 0.0),  # written before the clock jumped back
+    (budgets.c.slow_until > _NOW, budgets.c.slower_s),
+    (budgets.c.slow_until <= _NOW - literal(CAREFUL_FOR_S), 0.0),
+    (budgets.c.slower_s < literal(CAREFUL_S), budgets.c.slower_s),
+    else_=literal(CAREFUL_S),
+)
+# nobody waits for it, so the next one in it may as well begin later, and this one be slow to leave
+_UNHURRIED = case((_FREE > _NOW + _LEAD, 0.0), else_=bindparam("unhurried_s", type_=Float))
 # One statement, so that its commit is all that the next in line waits for. PostgreSQL computes it anew where it had
 # to wait for one that changed the row.
 _TAKE = (
@@ -41,13 +53,13 @@ _TAKE = (
     )
     .values(
         begins_at=_BEGIN,
-        free_at=turned(budgets.c.free_at, _BEGIN + bindparam("window_s", type_=Float) + _SLOWER),
+        free_at=turned(budgets.c.free_at, _BEGIN + bindparam("window_s", type_=Float) + _SLOWER + _UNHURRIED),
     )
-    .returning(budgets.c.begins_at, _NOW, _SLOWER)
+    .returning(budgets.c.begins_at, _NOW, budgets.c.free_at)
 )
 _ALLOW = (
     update(budgets)
-    .where(_BUDGET, or_(~_IS_SLOW, budgets.c.slower_s <= bindparam("late_s", type_=Float)))
+    .where(_BUDGET, or_(budgets.c.slow_until <= _NOW, budgets.c.slower_s <= bindparam("late_s", type_=Float)))
     .values(slower_s=bindparam("late_s", type_=Float), slow_until=_NOW + bindparam("for_s", type_=Float))
 )
 _CLOCK = select(_NOW)
@@ -58,11 +70,15 @@ _LAY = update(budgets).where(_BUDGET).values(free_at=bindparam("slots_free_at"))
 
 @dataclass(frozen=True)
 class Pace:
-    """How a budget is paced: `slots` requests in any `window_s` seconds, nobody waits longer than `longest_wait_s`."""
+    """How a budget is paced: `slots` requests in any `window_s` seconds, nobody waits longer than `longest_wait_s`.
+
+    A slot that is free when it is asked for lasts `unhurried_s` longer.
+    """
 
     slots: int
     window_s: float
     longest_wait_s: float
+    unhurried_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +92,10 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class Slot(Clock):
-    """A slot: when it begins by the database's clock. By `slower_s` more than usual it is not given to another."""
+    """A slot: when it begins by the database's clock, and when the next one in it does."""
 
     begins_at: float
-    slower_s: float = 0.0
+    ends_at: float
 
 
 def look_at_clock(db: Connection) -> Clock:
@@ -96,10 +112,24 @@ def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float, lea
     """
     asked = time.monotonic()
     wanted = {"budget": fingerprint, "slots": pace.slots, "window_s": pace.window_s}
-    row = db.execute(_TAKE, wanted | {"patience_s": patience_s, "lead_s": lead_s}).one_or_none()
+    wanted |= {"unhurried_s": pace.unhurried_s, "patience_s": patience_s, "lead_s": lead_s}
+    row = db.execute(_TAKE, wanted).one_or_none()
     if row is None:
         return None
-    return Slot(begins_at=row[0], given_at=row[1], slower_s=row[2], asked=asked, answered=time.monotonic())
+    ends_at = json.loads(row.free_at)[-1]
+    return Slot(begins_at=row[0], ends_at=ends_at, given_at=row[1], asked=asked, answered=time.monotonic())
+
+
+def put_off(db: Connection, fingerprint: str, slot: Slot, late_s: float) -> bool:
+    """The slot begins so much later, and so does the next one in it. False: that one is taken already."""
+    row = db.execute(_LOCK, {"budget": fingerprint}).one_or_none()
+    free_at: list[float] = json.loads(row.free_at) if row else []
+    mine = [place for place, time in enumerate(free_at) if abs(time - slot.ends_at) < SAME_S]
+    if not mine:
+        return False
+    free_at[mine[-1]] += late_s
+    _lay(db, fingerprint, free_at)
+    return True
 
 
 def lay_out(db: Connection, fingerprint: str, pace: Pace) -> float:
@@ -140,7 +170,8 @@ def hold(db: Connection, fingerprint: str, pace: Pace, seconds: float) -> float 
 
 def allow_for(db: Connection, fingerprint: str, late_s: float) -> None:
     """A process was late by so much: for a while windows are longer, for those that were late and do not know it."""
-    wider = {"budget": fingerprint, "late_s": min(late_s * LATENESS_COUNTS, FIRST_SLOWER_S), "for_s": SLOW_FOR_S}
+    wider_s = min(max(CAREFUL_S, late_s * LATENESS_COUNTS), FIRST_SLOWER_S)
+    wider = {"budget": fingerprint, "late_s": wider_s, "for_s": SLOW_FOR_S}
     db.execute(_ALLOW, wider)
 
 

@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psycopg
+
 from onboarding.simulator.webhooks import Webhook
 from tests.bench.outside import ROOT, Outside
+from tests.bench.peers.plain import TABLE
 from tests.bench.servers import database, virtual_host
 from tests.bench.systems import distributed
 
@@ -27,6 +30,7 @@ NO_LIMIT: Final = "2000"
 OURS: Final = "ours"
 PLAIN_CONFIRMED: Final = "plain Celery, confirms on"
 PLAIN_UNCONFIRMED: Final = "plain Celery, confirms off"
+PLAIN_WRITTEN_DOWN: Final = "plain Celery, confirms on, a commit before and behind each step"
 DBOS: Final = "DBOS"
 CHILDREN: Final = 4
 """Of a Celery worker, ours and the peer's: of 2, 4 and 8 the best for both on two cores."""
@@ -75,14 +79,14 @@ def ours(outside: Outside) -> Iterator[Contender]:
 
 
 @contextmanager
-def plain(outside: Outside, *, confirms: bool) -> Iterator[Contender]:
-    """A chain of plain Celery tasks."""
+def plain(outside: Outside, *, confirms: bool, commits: bool = False) -> Iterator[Contender]:
+    """A chain of plain Celery tasks; with `commits`, each writes down that it began and ended."""
     word = "on" if confirms else "off"
     options = (
         "-c",
         str(CHILDREN),
         "-n",
-        f"plain-{word}@%h",
+        f"plain-{word}-{commits}@%h",
         "-l",
         "INFO",
         "--without-mingle",
@@ -90,10 +94,16 @@ def plain(outside: Outside, *, confirms: bool) -> Iterator[Contender]:
     )
     with virtual_host() as broker_url, ExitStack() as stack:
         environment = {**_environment(outside), "PEER_BROKER_URL": broker_url, "PEER_CONFIRMS": word}
+        if commits:
+            url = stack.enter_context(database(migrated=False)).replace("postgresql+psycopg:", "postgresql:")
+            with psycopg.connect(url) as db:
+                db.execute(TABLE)
+            environment["PEER_DATABASE_URL"] = url
         command = [str(BIN / "celery"), "-A", "tests.bench.peers.plain", "worker", *options]
         worker = stack.enter_context(_worker(command, environment))
         send = stack.enter_context(_sender([sys.executable, "-m", "tests.bench.peers.plain"], environment))
-        yield Contender(PLAIN_CONFIRMED if confirms else PLAIN_UNCONFIRMED, [worker], send)
+        name = PLAIN_WRITTEN_DOWN if commits else PLAIN_CONFIRMED if confirms else PLAIN_UNCONFIRMED
+        yield Contender(name, [worker], send)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from tests.bench import contenders, cpu, servers
-from tests.bench.contenders import DBOS, OURS, PLAIN_CONFIRMED, PLAIN_UNCONFIRMED, Contender
+from tests.bench.contenders import DBOS, OURS, PLAIN_CONFIRMED, PLAIN_UNCONFIRMED, PLAIN_WRITTEN_DOWN, Contender
 from tests.bench.figures import Figure, Measured
 from tests.bench.outside import Outside, outside
 from tests.bench.report import Teller
@@ -28,7 +28,7 @@ SETTLE_S: Final = 0.5
 """Behind the last notification: what is still to be written down costs CPU, too."""
 DEEL: Final = "Deel"
 """With the receiver of notifications, which is in the same process."""
-AIMS: Final = {PLAIN_CONFIRMED: 1.0, PLAIN_UNCONFIRMED: None, DBOS: 1.5}
+AIMS: Final = {PLAIN_CONFIRMED: 1.0, PLAIN_WRITTEN_DOWN: None, PLAIN_UNCONFIRMED: None, DBOS: 1.5}
 """How many times a peer's rate ours should be. Who publishes without confirms loses chains: shown, and no aim."""
 
 
@@ -63,6 +63,7 @@ def measure(teller: Teller) -> Measured:
         all_of_them = [
             stack.enter_context(contenders.ours(deel)),
             stack.enter_context(contenders.plain(deel, confirms=True)),
+            stack.enter_context(contenders.plain(deel, confirms=True, commits=True)),
             stack.enter_context(contenders.plain(deel, confirms=False)),
         ]
         if not_installed is None:

@@ -122,15 +122,41 @@ def test_refused_calls_slow_the_pace_for_a_while(store: Store):
     _ago(store, budgets.ONE_REFUSAL_S)
     assert store.write(lambda db: budgets.hold(db, "f", PACE, 0.0)) == 2 * budgets.FIRST_SLOWER_S
     _ago(store, budgets.SLOW_FOR_S)
-    assert store.read(lambda db: budgets.use(db, "f")).slower_s == 0.0
+    assert store.read(lambda db: budgets.use(db, "f")).slower_s == budgets.CAREFUL_S
     assert store.write(lambda db: budgets.hold(db, "f", PACE, 0.0)) == budgets.FIRST_SLOWER_S
+    _ago(store, budgets.SLOW_FOR_S + budgets.CAREFUL_FOR_S)
+    assert store.read(lambda db: budgets.use(db, "f")).slower_s == 0.0
+
+
+def test_a_slot_that_nobody_waits_for_lasts_longer(store: Store):
+    """So that a slow commit is no loss; who is waited for has no time to spare."""
+    pace = Pace(slots=1, window_s=0.2, longest_wait_s=20.0, unhurried_s=0.1)
+    first, second = taken(store, pace), taken(store, pace)
+    assert first.ends_at - first.begins_at == pytest.approx(0.3, abs=1e-4)
+    assert second.begins_at == pytest.approx(first.ends_at, abs=1e-4)
+    assert second.ends_at - second.begins_at == pytest.approx(0.2, abs=1e-4)
+
+
+def test_a_slot_is_put_off_as_long_as_the_next_one_in_it_is_free(store: Store):
+    """What is late begins later, and the next one with it."""
+    pace = Pace(slots=1, window_s=0.2, longest_wait_s=20.0)
+    first = taken(store, pace)
+    assert store.write(lambda db: budgets.put_off(db, "f", first, 0.05))
+    second = taken(store, pace)
+    assert second.begins_at == pytest.approx(first.ends_at + 0.05, abs=1e-4)
+    assert not store.write(lambda db: budgets.put_off(db, "f", first, 0.05))
+    assert not store.write(lambda db: budgets.put_off(db, "nobody's", first, 0.05))
 
 
 def test_a_wider_window_is_not_narrowed_by_who_is_less_late(store: Store):
     """Of two that were late the worse counts; a refusal of Deel's counts more than both."""
-    store.write(lambda db: budgets.hold(db, "f", PACE, 0.0))
+    store.write(lambda db: budgets.lay_out(db, "f", PACE))
+    store.write(lambda db: budgets.allow_for(db, "f", 0.1))
     store.write(lambda db: budgets.allow_for(db, "f", 0.02))
-    assert store.read(lambda db: budgets.use(db, "f")).slower_s == budgets.FIRST_SLOWER_S
+    assert store.read(lambda db: budgets.use(db, "f")).slower_s == pytest.approx(0.15)
+    refused_s = store.write(lambda db: budgets.hold(db, "f", PACE, 0.0))
+    store.write(lambda db: budgets.allow_for(db, "f", 0.02))
+    assert store.read(lambda db: budgets.use(db, "f")).slower_s == refused_s
 
 
 def _ago(store: Store, seconds: float) -> None:
