@@ -91,6 +91,8 @@ class Gateway:
         self._in_hand += 1
         try:
             return await self._take(source, request)
+        except ClientDisconnect:
+            return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody is there to hear it
         finally:
             self._in_hand -= 1
 
@@ -143,8 +145,6 @@ async def _body(request: Request, headers: Mapping[str, bytes]) -> bytes:
                     raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large")
     except TimeoutError:
         raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "body_too_slow") from None
-    except ClientDisconnect:  # nobody is there to hear it
-        raise _Refused(HTTPStatus.BAD_REQUEST, "sender_gone") from None
     return bytes(body)
 
 

@@ -42,8 +42,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadline: TimerHandle | None = None
+        self._refused = False
+        self._whole = True  # no request, or all of it, has come
         self._count_anew()
-        self._in_head, self._whole = True, True
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
@@ -57,21 +58,20 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
         if self._in_head and self._deadline is None:
             self._within(HEAD_S, self._head_is_late)
-        self._began_here = False
+        self._mixed = False
         super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
-            # what was before the head in the same piece is none of it
-            self._head_bytes += 0 if self._began_here else len(data)
+        if self._in_head and not self._mixed:
+            self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large")
 
     def on_message_begin(self) -> None:
         self._count_anew()
-        self._in_head, self._whole, self._began_here = True, False, True
+        self._whole = False
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -89,7 +89,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._in_time()
-        self._in_head, self._whole = True, True
+        self._count_anew()
+        self._whole = True
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -104,8 +105,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(HTTPStatus.BAD_REQUEST, "no_http")
 
     def _count_anew(self) -> None:
+        """A head begins. The piece of data in which it does may hold the end of something else: it is not counted."""
+        self._in_head = self._mixed = True
         self._head_bytes = self._fields = self._field_bytes = 0
-        self._began_here = False
 
     def _head_is_late(self) -> None:
         self._deadline = None
@@ -115,14 +117,18 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "head_too_slow")
 
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
-        if self.transport.is_closing():
+        """Once; what comes after it on this connection is not looked at."""
+        if self._refused or self.transport.is_closing():
             return
         self._in_time()
+        self._refused = True
         log.warning("request_refused", status=status.value, reason=reason)
-        if self.cycle is None or self.cycle.response_complete:  # else an answer would land inside another
-            again = f"retry-after: {RETRY_AFTER_S}\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
-            head = f"HTTP/1.1 {status.value} {status.phrase}\r\n{again}content-length: 0\r\nconnection: close\r\n\r\n"
-            self.transport.write(head.encode())
+        if self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body:
+            self.cycle.keep_alive = False  # the whole request before this one is answered, and then it ends
+            return
+        again = f"retry-after: {RETRY_AFTER_S}\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\n{again}content-length: 0\r\nconnection: close\r\n\r\n"
+        self.transport.write(head.encode())
         self.transport.close()
 
     def _within(self, seconds: float, otherwise: Callable[[], None]) -> None:
