@@ -164,6 +164,16 @@ def test_a_queue_that_is_gone_is_made_again(gateway: Gateway):
     assert [bytes(message.body) for message in gateway.queued()] == [webhook.body]
 
 
+@pytest.mark.parametrize(("point", "arrived"), [("publish.before", 0), ("publish.after", 1)])
+def test_a_gateway_that_dies_has_acknowledged_nothing_that_is_not_queued(gateway: Gateway, point: str, arrived: int):
+    """On each side of the publish: no answer, so that it is sent again."""
+    gateway.start(gateway.broker, FAILPOINTS=f"{point}=kill")
+    with pytest.raises(OSError):
+        gateway.post(gateway.webhook("c-1"))
+    assert gateway.system.processes["gateway"].wait(10) == -signal.SIGKILL
+    assert len(gateway.queued()) == arrived
+
+
 def test_sigterm_answers_what_is_in_flight(gateway: Gateway, proxy: Proxy):
     """Nothing new is accepted, what waits for the broker is answered, and the process ends with 0."""
     gateway.start(proxied(gateway.broker, proxy))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,6 +144,19 @@ def test_without_a_key_deel_is_no_source():
     """Anybody could write in its name."""
     assert all_of({}, ()) == ()
     assert [each.name for each in all_of(KEYS, (source(BAMBOO),))] == ["deel", "people"]
+
+
+def test_the_readmes_example_is_right():
+    """It can be pasted, and its words are the profiles'."""
+    page = (Path(__file__).parents[2] / "README.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    found = load({"ONBOARDING_GATEWAY_SOURCES": example}).gateway_sources
+    assert [source.name for source in found] == ["middleware", "people", "other"]
+    assert [source.reading is None for source in found] == [True, False, True]
+    body = bamboo(employee("c-1", "Updated"))
+    assert [form["contract_id"] for form in forms(to_queue(found[1], body, {}))] == ["c-1"]
+    assert found[2].scheme.sign(b"{}", b"k").startswith(b"sha256=")
+    assert all(name in page for name in PROFILES)
 
 
 def test_sources_lie_in_a_file(tmp_path):
