@@ -130,6 +130,14 @@ def test_a_body_of_the_size_that_intake_takes(door: Door):
     longer = signed(b'"' + b"x" * (MAX_BODY_BYTES - 1) + b'"')
     headers = {name: str(value) for name, value in longer.headers.items()}
     assert door.ask("POST", "/webhooks/deel", longer.body, headers)[0] == 413
+    assert door.refused() == [(413, "too_large")]
+
+
+def test_a_length_that_is_too_large_is_not_waited_for(door: Door):
+    """Refused before the first byte of the body."""
+    began = time.monotonic()
+    assert door.raw(HEAD + DEELS + b"content-length: 10000000\r\n\r\n").startswith(b"HTTP/1.1 413 ")
+    assert time.monotonic() - began < 2
 
 
 def test_a_body_in_pieces_without_an_end(door: Door):
@@ -223,6 +231,14 @@ def test_a_head_that_is_too_large(door: Door, head: bytes):
     """431, however it is large, and the connection ends."""
     answer = door.raw(*(head[at : at + 16_384] for at in range(0, len(head), 16_384)), b"\r\n")
     assert answer.startswith(b"HTTP/1.1 431 ") or answer == b""  # reset while it was still sending
+    assert door.refused() == [(431, "head_too_large")]
+
+
+@pytest.mark.parametrize("fields", [b"".join(b"x-%d: y\r\n" % number for number in range(100)), b"x: " + b"y" * 33_000])
+def test_a_whole_head_that_is_too_large(door: Door, fields: bytes):
+    """Also where it comes in one piece: one field too many, or one too long."""
+    answer = door.raw(HEAD + fields + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 431 ")
     assert door.refused() == [(431, "head_too_large")]
 
 
