@@ -73,11 +73,7 @@ class EventPublisher:
 
     def publish(self, messages: Sequence[Message]) -> Future[None]:
         """All of them, each confirmed and routed. Some may be sent twice: intake drops doubles."""
-        if self.ready:
-            return self._pool.submit(self._publish, messages)
-        refused: Future[None] = Future()
-        refused.set_exception(NotConfirmed())
-        return refused
+        return self._pool.submit(self._publish, messages)
 
     def _publish(self, messages: Sequence[Message]) -> None:
         """Twice where the connection was an old one: it may be long dead, or the queue deleted behind it."""
@@ -87,8 +83,8 @@ class EventPublisher:
         try:
             try:
                 self._put(messages)
-            except BROKER_ERRORS:
-                if not (kept and self.ready):
+            except BROKER_ERRORS as error:
+                if not kept or isinstance(error, TimeoutError):  # a broker that says nothing says it twice
                     raise
                 self._put(messages)
         except BROKER_ERRORS as error:

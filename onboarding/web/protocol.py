@@ -64,9 +64,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self._within(HEAD_S, self._head_is_late)
         self._mixed = False
         super().data_received(data)
-        if self._in_head and not self._mixed:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
+        if not self._mixed:
+            self._kept_bytes += len(data)
+            if self._kept_bytes > MAX_HEAD_BYTES:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large")
 
     def on_message_begin(self) -> None:
@@ -74,17 +74,25 @@ class LimitedProtocol(HttpToolsProtocol):
         self._whole = False
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        self._count(url)
+        super().on_url(url)
+
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Of the head, or behind a body in chunks."""
+        self._mixed = True
         self._fields += 1
-        self._field_bytes += len(name) + len(value)
-        if self._fields > MAX_FIELDS or self._field_bytes > MAX_HEAD_BYTES:
-            raise _Excessive
+        self._count(name, value)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_time()
         self._in_head = False
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._mixed = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -99,19 +107,28 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's
         """The parser gave up: by itself, or because a field was one too many."""
-        if self._fields > MAX_FIELDS or self._field_bytes > MAX_HEAD_BYTES:
+        if self._excessive:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large")
         else:
             self._refuse(HTTPStatus.BAD_REQUEST, "no_http")
 
     def _count_anew(self) -> None:
-        """A head begins. The piece of data in which it does may hold the end of something else: it is not counted."""
+        """A head begins. `_mixed`: something came of a piece of data, so that not all of it is kept by the parser."""
         self._in_head = self._mixed = True
-        self._head_bytes = self._fields = self._field_bytes = 0
+        self._kept_bytes = self._fields = self._field_bytes = 0
+
+    def _count(self, *parts: bytes) -> None:
+        self._field_bytes += sum(map(len, parts))
+        if self._excessive:
+            raise _Excessive
+
+    @property
+    def _excessive(self) -> bool:
+        return self._fields > MAX_FIELDS or self._field_bytes > MAX_HEAD_BYTES
 
     def _head_is_late(self) -> None:
         self._deadline = None
-        if self._whole and self._head_bytes == 0:
+        if self._whole and self._kept_bytes == 0:
             self.transport.close()  # it asked for nothing
         else:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "head_too_slow")
@@ -125,6 +142,9 @@ class LimitedProtocol(HttpToolsProtocol):
         log.warning("request_refused", status=status.value, reason=reason)
         if self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body:
             self.cycle.keep_alive = False  # the whole request before this one is answered, and then it ends
+            return
+        if self.cycle is not None and self.cycle.response_complete and not (self._whole or self._in_head):
+            self.transport.close()  # this request has its answer
             return
         again = f"retry-after: {RETRY_AFTER_S}\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\n{again}content-length: 0\r\nconnection: close\r\n\r\n"

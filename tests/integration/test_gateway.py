@@ -153,6 +153,29 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(gateway: Gateway, prox
     assert gateway.post(gateway.webhook("c-2")) == 200
 
 
+def test_a_broker_that_goes_away_is_seen_without_a_webhook(gateway: Gateway, proxy: Proxy):
+    """Who asks whether it is ready is told the truth of the last second."""
+    gateway.start(proxied(gateway.broker, proxy))
+    assert gateway.ask("GET", "/readyz") == 200
+    proxy.cut()
+    gateway.system.until(lambda: gateway.ask("GET", "/readyz") == 503, 5, "the gateway sees that it is away")
+
+
+def test_a_broker_that_says_nothing_costs_seconds_once(gateway: Gateway, proxy: Proxy):
+    """Those who wait when it falls silent are refused within five; who comes then, at once."""
+    gateway.start(proxied(gateway.broker, proxy))
+    assert gateway.post(gateway.webhook("c-0")) == 200
+    proxy.hold()
+    webhooks = [gateway.webhook(f"c-{number}") for number in range(1, 12)]
+    with ThreadPoolExecutor(10) as pool:
+        began = time.monotonic()
+        assert set(pool.map(gateway.post, webhooks[:10])) == {503}
+        assert time.monotonic() - began < 6
+    began = time.monotonic()
+    assert gateway.post(webhooks[10]) == 503
+    assert time.monotonic() - began < 1
+
+
 def test_a_queue_that_is_gone_is_made_again(gateway: Gateway):
     """A broker that came back empty: nothing is published into the void."""
     gateway.start(gateway.broker)

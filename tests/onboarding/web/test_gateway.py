@@ -242,6 +242,15 @@ def test_a_whole_head_that_is_too_large(door: Door, fields: bytes):
     assert door.refused() == [(431, "head_too_large")]
 
 
+@pytest.mark.parametrize("tail", [b"0\r\nx: ", b"1;x="], ids=["a field behind the body", "a chunk's extension"])
+def test_what_a_body_in_chunks_hides_is_bounded_too(door: Door, tail: bytes):
+    """The parser keeps a field until it ends: one without an end would fill the memory."""
+    head = HEAD + DEELS + b"transfer-encoding: chunked\r\n\r\n" + tail
+    answer = door.raw(head, *[b"y" * 16_384] * 40, pause_s=0.002)
+    assert answer.startswith(b"HTTP/1.1 431 ") or answer == b""  # reset while it was still sending
+    assert door.refused() == [(431, "head_too_large")]
+
+
 def test_a_head_of_a_usual_size_after_a_large_body(door: Door):
     """What is not the head's is not counted as its."""
     request = HEAD + b"content-length: 200000\r\n\r\n" + b"x" * 200_000
