@@ -47,6 +47,12 @@ POINTS: Final = frozenset(
         "upkeep.recorded",
         "upkeep.calling",  # before onboarding.failed is sent to a target
         "upkeep.called",
+        "access.intending",  # before it is committed who issues a token on demand, and which number
+        "access.intended",
+        "access.calling",  # before a call to Deel for it
+        "access.called",
+        "access.keeping",  # before the token, or that it is dead, is committed
+        "access.kept",
     ]
 )
 
