@@ -17,7 +17,7 @@ def as_worker(contract_id: str, because: str, *, who: str | None = None) -> AsWo
             deel.get("/people/me")
 
     The token is renewed when it is about to expire, or is refused once; `because` and `who` (the process's user, where
-    none is named) go into the audit. Raises onboarding.access.NoToken where there is none, SettingsError.
+    none is named) go into the audit. Raises onboarding.no_token.NoToken where there is none, SettingsError.
     """
     from onboarding.acting import as_worker as act  # noqa: PLC0415 - `import onboarding` alone loads no HTTP client
 

@@ -10,17 +10,7 @@ What is issued goes by the step's rules: the intent is committed under its numbe
 again under the same one, and no token that works is killed. Of all who ask at once, in any process, one asks Deel.
 A renewal kills the token before it, as Deel lets one live per worker: who holds the old one gets a 401 and asks again.
 
-    NoToken                why there is none; `reason` and `advice` where there are, `after_s` where waiting helps
-    ├── UnknownContract    no run is of this contract
-    ├── ConsentMissing     the worker's consent is asked for and not on record
-    ├── NotReady           its onboarding has not come that far yet
-    ├── Parked             its onboarding failed or was cancelled: an engineer decides
-    │   └── PingPong       another system keeps superseding our tokens: `onboarding replay` tries again
-    ├── OrganisationPaused Deel refuses the organisation's token, or an engineer paused it
-    ├── NotNow             Deel does not answer, or the budget is spent: ask again
-    └── Refused            Deel refuses to issue one for this worker
-
-Beside them StoreUnavailable and VaultError, as everywhere. None of them holds a token, an address or a body.
+Raises NoToken, whose kinds are in onboarding/no_token.py; beside them StoreUnavailable and VaultError, as everywhere.
 """
 
 from __future__ import annotations
@@ -32,6 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import structlog
@@ -42,10 +33,21 @@ from onboarding.clients import Clients
 from onboarding.deel import Deel, DeelFailure, ParkRun, PauseOrganisation, TokenRejected, TryLater, session_key
 from onboarding.dialling import within
 from onboarding.failpoints import fail_point
-from onboarding.runs import Done, Reason, State, Step
+from onboarding.no_token import (
+    ConsentMissing,
+    NotNow,
+    NoToken,
+    NotReady,
+    OrganisationPaused,
+    Parked,
+    PingPong,
+    Refused,
+    UnknownContract,
+)
+from onboarding.runs import AnyOutcome, Done, Reason, State, Step
 from onboarding.settings import Settings
 from onboarding.shapes import mask_shapes
-from onboarding.steps import ask_session, judge_session
+from onboarding.steps import TRIES_OF_A_NEW_TOKEN, ask_session, judge_session
 from onboarding.store import access as statements
 from onboarding.store import consents, organizations, runs, tokens
 from onboarding.store.engine import Store, StoreUnavailable
@@ -70,60 +72,20 @@ PATIENCE_S: Final = 20.0
 """So long the others wait for its answer."""
 AFTER_FAILURE_S: Final = 2.0
 """Before anybody asks Deel for this worker's token again."""
-TRIES_OF_A_NEW_TOKEN: Final = 3
-"""A second apart: the new token may not be known everywhere at Deel."""
-NEW_S: Final = 60.0
+SETTLE_S: Final = 1.0
+"""A new token may not be known everywhere at Deel: it is looked at as often as the step does, so far apart."""
 ROUNDS: Final = 5
 PROBE_EVERY_S: Final = 300.0
 
 
-class NoToken(Exception):  # noqa: N818 - reads as what happened
-    """There is no token to hand out."""
+@dataclass(frozen=True)
+class Turn:
+    """Who asks Deel for a worker's next token, and why. `probe`: although its organisation is paused."""
 
-    def __init__(self, contract_id: str, why: str, reason: Reason | None = None, after_s: float | None = None) -> None:
-        super().__init__(contract_id, why, reason, after_s)
-        self.contract_id, self.why, self.reason, self.after_s = contract_id, why, reason, after_s
-
-    def __str__(self) -> str:
-        """The contract, why, and what to do about it."""
-        return f"no token for contract {self.contract_id}: {self.why}" + (f" {self.advice}" if self.advice else "")
-
-    @property
-    def advice(self) -> str:
-        """The reason's line for an engineer; empty where there is no reason."""
-        return self.reason.advice if self.reason else ""
-
-
-class UnknownContract(NoToken):
-    """No run is of this contract."""
-
-
-class ConsentMissing(NoToken):
-    """Consent is asked for, and not on record or withdrawn."""
-
-
-class NotReady(NoToken):
-    """The onboarding goes on, and has not come so far that a token was seen to work."""
-
-
-class Parked(NoToken):
-    """The onboarding failed or was cancelled."""
-
-
-class PingPong(Parked):
-    """Another system keeps superseding our tokens: we stopped."""
-
-
-class OrganisationPaused(NoToken):
-    """Nothing is issued for this organisation until it is resumed."""
-
-
-class NotNow(NoToken):
-    """Ask again, in `after_s` seconds where that is known."""
-
-
-class Refused(NoToken):
-    """Deel says no to this worker's token: asking again changes nothing."""
+    holder: str
+    who: str
+    because: str
+    probe: bool
 
 
 @dataclass(frozen=True)
@@ -138,6 +100,7 @@ class Access:
     patience_s: float = PATIENCE_S
     held_s: float = HELD_S
     after_failure_s: float = AFTER_FAILURE_S
+    settle_s: float = SETTLE_S
     close: Callable[[], None] = lambda: None
 
     @classmethod
@@ -184,7 +147,7 @@ class Access:
         row = self.store.read(lambda db: runs.find(db, contract_id))
         profile = row.hris_profile_id if row else None
         if row is None or profile is None:
-            raise UnknownContract(contract_id, "no run is of it.")
+            raise UnknownContract(contract_id, "no run is of it, or none that has a worker yet.")
         holder, gives_up_at = secrets.token_hex(8), time.monotonic() + self.patience_s
         while (live := self._live(profile)) is not None and live.issue_number == issue_number:
             held = lambda db: statements.hold(db, profile, holder, issue_number, for_s=self.held_s)  # noqa: E731
@@ -229,19 +192,19 @@ class Access:
         """Issue the next token, or wait for whoever is at it."""
         holder, profile = secrets.token_hex(8), row.hris_profile_id
 
-        def take(db: Connection) -> Kept | Intended | statements.Busy:
+        def take(db: Connection) -> tuple[Kept | Intended | statements.Busy, bool]:
             self._allowed(db, row.contract_id)
             paused = organizations.paused_reason(db, row.organization_id)
             if paused and not self._is_probe(db, row, paused):
                 raise OrganisationPaused(row.contract_id, f"{row.organization_id} is paused.", reason_of(paused))
             terms = {"for_s": self.held_s, "min_life_s": min_life_s}
-            return statements.take(db, row.id, row.organization_id, profile, holder, **terms)
+            return statements.take(db, row.id, row.organization_id, profile, holder, **terms), bool(paused)
 
         fail_point("access.intending")
-        intent = self.store.write(take)
+        intent, probe = self.store.write(take)
         fail_point("access.intended")
         if isinstance(intent, Intended):
-            self._issue(row, intent, holder, who, because)
+            self._issue(row, intent, Turn(holder, who, because, probe))
         while isinstance(intent, statements.Busy) and self.store.read(
             lambda db: statements.is_busy(db, profile, min_life_s)
         ):
@@ -253,30 +216,42 @@ class Access:
             db, row.organization_id, Step.ISSUE_TOKEN, PROBE_EVERY_S
         )
 
-    def _issue(self, row: Any, intent: Intended, holder: str, who: str, because: str) -> None:
+    def _issue(self, row: Any, intent: Intended, turn: Turn) -> None:
         profile, number = row.hris_profile_id, intent.issue_number
         key = session_key(intent.by, number, profile)
-        session = self._ask(row, holder, lambda deel: ask_session(call, deel, profile, key, replaces=number > 1))
-        outcome = judge_session(session, number, datetime.now(UTC))
-
-        def keep(db: Connection) -> None:
-            if isinstance(outcome, Done) and outcome.issued:
-                statements.keep(db, self.keyring, profile, outcome.issued)
-                runs.note(db, who, "token_renewed", because, row)
-            else:
-                tokens.bury(db, profile, number)
-            statements.give_back(db, profile, holder)
-            organizations.resume_after_probe(db, row.organization_id, Step.ISSUE_TOKEN)
-
+        ask = partial(ask_session, call, profile=profile, key=key, replaces=number > 1)
+        outcome = judge_session(self._ask(row, turn.holder, ask), number, datetime.now(UTC))
+        kept = partial(self._keep, row=row, number=number, outcome=outcome, turn=turn)
         fail_point("access.keeping")
-        self.store.write(keep)
+        allowed = self.store.write(kept)
         fail_point("access.kept")
+        if not allowed:
+            self._ask(row, turn.holder, lambda deel: call(lambda: deel.delete_session(profile)))
         log.info("token_renewed", contract_id=row.contract_id, run_id=row.id, issue_number=number)
+
+    def _keep(self, db: Connection, *, row: Any, number: int, outcome: AnyOutcome, turn: Turn) -> bool:
+        """What Deel answered. False: the consent was withdrawn meanwhile, and the token is to go."""
+        profile = row.hris_profile_id
+        allowed = not self.consent_required or consents.given(db, row.contract_id)
+        if isinstance(outcome, Done) and outcome.issued and allowed:
+            statements.keep(db, self.keyring, profile, outcome.issued)
+            runs.note(db, turn.who, "token_renewed", turn.because, row)
+        else:
+            tokens.bury(db, profile, number)
+        statements.give_back(db, profile, turn.holder)
+        if turn.probe:
+            organizations.resume_after_probe(db, row.organization_id, Step.ISSUE_TOKEN)
+        return allowed
 
     def _judge(self, row: Any, live: LiveToken, holder: str) -> None:
         """Ask Deel about a token that somebody saw refused."""
         profile = row.hris_profile_id
-        answer = self._ask(row, holder, lambda deel: call(lambda: deel.me(live.token)))
+        looks = TRIES_OF_A_NEW_TOKEN if self.store.read(lambda db: statements.is_new(db, profile)) else 1
+        for look in range(looks):
+            time.sleep(self.settle_s if look else 0.0)
+            answer = self._ask(row, holder, lambda deel: call(lambda: deel.me(live.token)))
+            if not isinstance(answer, TokenRejected):
+                break
 
         def keep(db: Connection) -> Any:
             statements.give_back(db, profile, holder)

@@ -11,9 +11,11 @@ from typing import Final
 
 import anyio.to_thread
 
-from onboarding.access import ENOUGH_LIFE_S, Access, NotNow, OrganisationPaused
+from onboarding import observe
+from onboarding.access import ENOUGH_LIFE_S, Access
 from onboarding.deel import PauseOrganisation, TryLater, hold_if_refused
 from onboarding.masking import remember_secret
+from onboarding.no_token import NotNow, OrganisationPaused
 from onboarding.settings import load
 from onboarding.store.tokens import LiveToken
 from onboarding.transport import AsyncClient, Client, Reply, async_client_of, client_of
@@ -86,13 +88,13 @@ class Worker:
                 self._live = self._access.token(self._contract_id, who=self._who, because=self._because)
             return self._live
 
-    def another(self, refused: LiveToken) -> LiveToken | None:
-        """After a 401: None where the token works, which Deel is asked about."""
+    def after(self, refused: LiveToken) -> LiveToken:
+        """After a 401: a new one, unless Deel says that this one works."""
         with self._lock:
             if self._live.issue_number == refused.issue_number:
                 self._access.refused(self._contract_id, refused.issue_number)
                 self._live = self._access.token(self._contract_id, who=self._who, because=self._because)
-            return self._live if self._live.issue_number != refused.issue_number else None
+            return self._live
 
     def take(self) -> float:
         """A request of the organisation's budget. Raises NotNow where none comes free in time."""
@@ -117,6 +119,7 @@ def as_worker(contract_id: str, because: str, *, who: str | None = None) -> AsWo
         access = _shared.get(os.getpid())  # no connection is shared across a fork
         if access is None:
             settings = load()
+            observe.leave_logging_to_the_app()
             for secret in settings.secrets():
                 remember_secret(secret)
             access = _shared[os.getpid()] = Access.from_settings(settings)

@@ -94,7 +94,7 @@ def issue_token(claim: Claim, world: World) -> AnyOutcome:
             # by an issue of ours before, by a lost answer to this one, or because an engineer says so
             replaces = number > 1 or wished or (run.tried_before and not run.parkings)
             key, deel = session_key(by, number, profile), _deel(run, world)
-            session = ask_session(lambda send: call(run, send), deel, profile, key, replaces=replaces)
+            session = ask_session(lambda send: call(run, send), deel, profile=profile, key=key, replaces=replaces)
             return judge_session(session, number, datetime.now(UTC))
 
 
@@ -105,7 +105,7 @@ class Calls(Protocol):
         """What `send` answered."""
 
 
-def ask_session(call: Calls, deel: Deel, profile: str, key: str, *, replaces: bool) -> Session:
+def ask_session(call: Calls, deel: Deel, *, profile: str, key: str, replaces: bool) -> Session:
     """POST /workers/session. `replaces`: it is known that a token which may live is no use any more."""
     try:
         return call(lambda: deel.create_session(profile, idempotency_key=key))

@@ -228,8 +228,8 @@ class Acting(Protocol):
     def token(self) -> LiveToken:
         """One that lives."""
 
-    def another(self, refused: LiveToken) -> LiveToken | None:
-        """After Deel's 401 to this one. None: it works, and the 401 is about something else."""
+    def after(self, refused: LiveToken) -> LiveToken:
+        """After Deel's 401 to this one: the next one; or the same, where Deel says that it works."""
 
     def take(self) -> float:
         """Wait for a request of the budget; it is to be on its way by then (monotonic)."""
@@ -251,7 +251,7 @@ def async_client_of(http: Http, acting: Acting) -> httpx.AsyncClient:
 
 
 class _WorkerAuth(httpx.Auth):
-    """Gives each request the worker's token, and once another one, where Deel refuses it.
+    """Gives each request the worker's token; where Deel refuses that, which does nothing then, it is sent once more.
 
     Not as a header: that is made on the wire alone, so that nothing in the app's hands holds it, no exception either.
     """
@@ -263,17 +263,15 @@ class _WorkerAuth(httpx.Auth):
         live = request.extensions[_TOKEN] = self._acting.token()
         answer = yield request
         if answer.status_code == httpx.codes.UNAUTHORIZED:
-            request.extensions[_TOKEN] = self._acting.another(live)
-            if request.extensions[_TOKEN] is not None:
-                yield request
+            request.extensions[_TOKEN] = self._acting.after(live)
+            yield request
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         live = request.extensions[_TOKEN] = await anyio.to_thread.run_sync(self._acting.token)
         answer = yield request
         if answer.status_code == httpx.codes.UNAUTHORIZED:
-            request.extensions[_TOKEN] = await anyio.to_thread.run_sync(self._acting.another, live)
-            if request.extensions[_TOKEN] is not None:
-                yield request
+            request.extensions[_TOKEN] = await anyio.to_thread.run_sync(self._acting.after, live)
+            yield request
 
 
 class _ToDeel(httpx.BaseTransport):

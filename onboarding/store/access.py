@@ -24,6 +24,7 @@ MOST_SUPERSEDED: Final = 3
 """So many tokens of a worker killed by somebody else, and we stop: each of ours kills one of theirs, too."""
 APART_S: Final = 6 * 3600.0
 """Two that lie further apart are no ping-pong."""
+NEW_S: Final = 60.0
 
 _HERE = worker_tokens.c.hris_profile_id == bindparam("profile")
 _MINE = _HERE & (worker_tokens.c.issuing_by == bindparam("holder"))
@@ -41,6 +42,7 @@ _HELD = (worker_tokens.c.issuing_until > from_now()) & or_(
     worker_tokens.c.issuing_by.is_(None), worker_tokens.c.issuing_by != bindparam("holder")
 )
 _BUSY = or_(_HELD, _STEP_IS_AT_IT).label("busy")
+_NEW = select(worker_tokens.c.stored_at).where(_HERE, worker_tokens.c.stored_at > from_now(-NEW_S))
 _STANDS = select(worker_tokens, _LIVES.label("lives"), _BUSY).where(_HERE)
 _TAKE = (
     update(worker_tokens)
@@ -135,6 +137,11 @@ def hold(db: Connection, profile: str, holder: str, number: int, *, for_s: float
     taken = {"profile": profile, "holder": holder, "number": number, "by": row.intended_by, "for_s": for_s}
     db.execute(_TAKE, taken)
     return True
+
+
+def is_new(db: Connection, profile: str) -> bool:
+    """Whether the worker's token was issued a moment ago: it may not be known everywhere at Deel yet."""
+    return db.execute(_NEW, {"profile": profile}).one_or_none() is not None
 
 
 def give_back(db: Connection, profile: str, holder: str, pause_s: float = 0.0) -> None:

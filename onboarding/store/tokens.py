@@ -44,7 +44,17 @@ _THIS_ISSUE = _HERE & (worker_tokens.c.issue_number == bindparam("number"))
 # not one that was buried: another run of the worker got the same answer, and was quicker to see it refused
 _BURIED = worker_tokens.c.dead & (worker_tokens.c.stored_issue == bindparam("number"))
 _UNBURIED = select(worker_tokens).where(_THIS_ISSUE, not_(_BURIED)).with_for_update()
-_KEEP = update(worker_tokens).where(_THIS_ISSUE)
+_KEEP = (
+    update(worker_tokens)
+    .where(_THIS_ISSUE)
+    .values(
+        stored_issue=bindparam("number"),
+        sealed=bindparam("sealed"),
+        expires_at=bindparam("expires_at"),
+        dead=False,
+        stored_at=from_now(),
+    )
+)
 _FORGET = (
     update(worker_tokens)
     .where(worker_tokens.c.expires_at <= from_now(), worker_tokens.c.sealed.is_not(None))
@@ -121,8 +131,7 @@ def keep(db: Connection, keyring: Keyring, profile: str, issued: IssuedToken) ->
         return False
     key = data_keys.get_or_make(db, keyring, _subject(row), likely_new=issued.issue_number == 1)
     sealed = seal(key, _binding(row, issued.issue_number), issued.token)
-    kept = {"stored_issue": issued.issue_number, "sealed": sealed, "expires_at": issued.expires_at, "dead": False}
-    db.execute(_KEEP, mine | kept)
+    db.execute(_KEEP, mine | {"sealed": sealed, "expires_at": issued.expires_at})
     return True
 
 

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import select, update
 
 from onboarding import failpoints
-from onboarding.access import (
-    Access,
+from onboarding.access import Access
+from onboarding.no_token import (
     ConsentMissing,
     NotNow,
     NotReady,
@@ -42,7 +42,7 @@ def world(store_url: str) -> Iterator[Driver]:
 @pytest.fixture
 def access(world: Driver) -> Iterator[Access]:
     made = Access.of(world.world)
-    yield replace(made, patience_s=5.0, after_failure_s=0.2)
+    yield replace(made, patience_s=5.0, after_failure_s=0.2, settle_s=0.02)
     made.close()
 
 
@@ -174,6 +174,7 @@ def test_a_token_that_works_is_not_killed_by_a_complaint(hired: Driver, access: 
 def test_a_superseded_token_is_renewed_once_for_all_who_complain(hired: Driver, access: Access):
     """Ten complain at once; an old complaint does not kill the new one."""
     live = access.token("c-1", **ASK)
+    hired.store.write(lambda db: db.execute(update(worker_tokens).values(stored_at=from_now(-90))))
     hired.deel.supersede("c-1")
     looks = asked(hired, "GET /people/me")
     with ThreadPoolExecutor(10) as pool:
@@ -184,6 +185,28 @@ def test_a_superseded_token_is_renewed_once_for_all_who_complain(hired: Driver, 
     assert access.token("c-1", **ASK) == new
     assert new.token.get_secret_value() == hired.deel.live_token("c-1")
     assert asked(hired) == 2
+
+
+def test_a_new_token_is_given_time_to_be_known(hired: Driver, access: Access):
+    """Each that is replaced too early costs the one before, and would look like ping-pong."""
+    live = access.token("c-1", **ASK)
+    hired.deel.fails("GET /people/me", status=401, times=2)
+    access.refused("c-1", live.issue_number)
+    assert access.token("c-1", **ASK) == live
+
+
+def test_a_consent_withdrawn_while_deel_issues_leaves_no_token(hired: Driver, access: Access):
+    """Neither in the vault nor at Deel."""
+    careful = replace(access, consent_required=True)
+    said = {"evidence": "e", "version": "1", "who": "w"}
+    hired.store.write(lambda db: consents.record(db, "c-1", **said))
+    expire(hired)
+    withdrawn = lambda: hired.store.write(lambda db: consents.record(db, "c-1", given=False, **said))  # noqa: E731
+    failpoints.arm("access.keeping", withdrawn)
+    with pytest.raises(ConsentMissing):
+        careful.token("c-1", **ASK)
+    assert hired.vault_token() is None
+    assert hired.deel.live_token("c-1") is None
 
 
 def play_ping_pong(world: Driver, access: Access, times: int = 3) -> None:
