@@ -128,15 +128,16 @@ class Access:
 
         Raises NoToken, StoreUnavailable, VaultError; ValueError for a `because` that is none, or holds a secret.
         """
-        if not because.strip() or mask_shapes(because) != because:
-            raise ValueError("`because` says why, without an e-mail address, a token or a key: it lies in the audit")
-        gives_up_at = time.monotonic() + self.patience_s
-        for _ in range(ROUNDS):
-            found = self.store.write(lambda db: self._hand_out(db, contract_id, who, because, min_life_s))
-            if isinstance(found, LiveToken):
-                return found
-            self._renew(found, who, because, min_life_s, gives_up_at)
-        raise NotNow(contract_id, "its tokens do not stay in the vault.", after_s=self.after_failure_s)
+
+        def hand_out(db: Connection, row: Any, live: LiveToken) -> LiveToken:
+            runs.note(db, who, "token", because, row)
+            return live
+
+        return self._once_it_lives(contract_id, who, because, min_life_s, hand_out)
+
+    def renew(self, contract_id: str, *, who: str, because: str, min_life_s: float = ENOUGH_LIFE_S) -> None:
+        """See to it that a token with so much life is in the vault: as `token`, which nobody gets."""
+        self._once_it_lives(contract_id, who, because, min_life_s, lambda _db, _row, live: live)
 
     def refused(self, contract_id: str, issue_number: int) -> None:
         """Deel answered 401 to the token of this issue. Where it is dead indeed, the next `token` issues anew.
@@ -144,10 +145,8 @@ class Access:
         A token that works is kept, whatever the 401 was about: Deel is asked whose it is, once for all who complain.
         Raises NoToken, StoreUnavailable, VaultError.
         """
-        row = self.store.read(lambda db: runs.find(db, contract_id))
-        profile = row.hris_profile_id if row else None
-        if row is None or profile is None:
-            raise UnknownContract(contract_id, "no run is of it, or none that has a worker yet.")
+        row = self.run(contract_id)
+        profile = row.hris_profile_id or ""
         holder, gives_up_at = secrets.token_hex(8), time.monotonic() + self.patience_s
         while (live := self._live(profile)) is not None and live.issue_number == issue_number:
             held = lambda db: statements.hold(db, profile, holder, issue_number, for_s=self.held_s)  # noqa: E731
@@ -162,21 +161,38 @@ class Access:
 
         return AsWorker(self, contract_id, who, because)
 
-    def organization_of(self, contract_id: str) -> str:
-        """Whose budget the worker's requests are counted in. Raises UnknownContract, StoreUnavailable."""
+    def run(self, contract_id: str) -> Any:
+        """The run's row, by its contract's id or its own. Raises UnknownContract, StoreUnavailable."""
         row = self.store.read(lambda db: runs.find(db, contract_id))
         if row is None:
             raise UnknownContract(contract_id, "no run is of it.")
-        return str(row.organization_id)
+        return row
 
-    def _hand_out(self, db: Connection, contract_id: str, who: str, because: str, min_life_s: float) -> LiveToken | Any:
-        """The token, with its audit line; or the run's row, where one has to be issued first."""
-        row = self._allowed(db, contract_id)
-        live = tokens.live(db, self.keyring, row.hris_profile_id)
-        if live is None or (live.expires_at - row.now).total_seconds() < min_life_s:
-            return row
-        runs.note(db, who, "token", because, row)
-        return live
+    def _once_it_lives(
+        self,
+        contract_id: str,
+        who: str,
+        because: str,
+        min_life_s: float,
+        then: Callable[[Connection, Any, LiveToken], LiveToken],
+    ) -> LiveToken:
+        if not because.strip() or mask_shapes(because) != because:
+            raise ValueError("`because` says why, without an e-mail address, a token or a key: it lies in the audit")
+
+        def look(db: Connection) -> tuple[Any, LiveToken | None]:
+            row = self._allowed(db, contract_id)
+            live = tokens.live(db, self.keyring, row.hris_profile_id)
+            if live is None or (live.expires_at - row.now).total_seconds() < min_life_s:
+                return row, None
+            return row, then(db, row, live)
+
+        gives_up_at = time.monotonic() + self.patience_s
+        for _ in range(ROUNDS):
+            row, live = self.store.write(look)
+            if live is not None:
+                return live
+            self._renew(row, who, because, min_life_s, gives_up_at)
+        raise NotNow(contract_id, "its tokens do not stay in the vault.", after_s=self.after_failure_s)
 
     def _allowed(self, db: Connection, contract_id: str) -> Any:
         """The run's row, where its worker may have a token. Raises NoToken."""

@@ -75,7 +75,7 @@ class Worker:
         self._lock = threading.Lock()
         self._live = access.token(contract_id, who=who, because=because)
         try:
-            client = access.clients.client(access.organization_of(contract_id))
+            client = access.clients.client(access.run(contract_id).organization_id)
         except PauseOrganisation as none:
             raise OrganisationPaused(contract_id, f"{none}.", none.reason) from None
         self.url, self._budget = client.deel.url, client.budget

@@ -35,6 +35,7 @@ __all__ = [
     "NoReply",
     "Reply",
     "TargetRefused",
+    "TransportError",
     "async_client_of",
     "check_target",
     "client_of",
@@ -43,6 +44,7 @@ __all__ = [
 
 Client = httpx.Client
 AsyncClient = httpx.AsyncClient
+TransportError = httpx.TransportError
 
 _ALWAYS: Final = {"user-agent": "deel-onboarding", "accept": "*/*", "accept-encoding": "identity"}
 MAX_TARGET_BYTES: Final = 64 << 10
