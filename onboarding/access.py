@@ -181,10 +181,10 @@ class Access:
 
         def look(db: Connection) -> tuple[Any, LiveToken | None]:
             row = self._allowed(db, contract_id)
-            live = tokens.live(db, self.keyring, row.hris_profile_id)
-            if live is None or (live.expires_at - row.now).total_seconds() < min_life_s:
+            if not statements.lives(db, row.hris_profile_id, min_life_s):
                 return row, None
-            return row, then(db, row, live)
+            live = tokens.live(db, self.keyring, row.hris_profile_id)
+            return row, then(db, row, live) if live else None
 
         gives_up_at = time.monotonic() + self.patience_s
         for _ in range(ROUNDS):

@@ -29,11 +29,14 @@ NEW_S: Final = 60.0
 _HERE = worker_tokens.c.hris_profile_id == bindparam("profile")
 _MINE = _HERE & (worker_tokens.c.issuing_by == bindparam("holder"))
 _OF_PROFILE = runs.c.hris_profile_id == bindparam("profile")
+_IS_NEW = worker_tokens.c.stored_at > from_now(-NEW_S)
 _LIVES = (
     worker_tokens.c.sealed.is_not(None)
     & worker_tokens.c.dead.is_(False)
     & (worker_tokens.c.stored_issue == worker_tokens.c.issue_number)
-    & (worker_tokens.c.expires_at > from_now(seconds("min_life_s")))
+    & (worker_tokens.c.expires_at > from_now())
+    # a new one is long enough, however long it is: the next would be no longer, and kill it
+    & or_(worker_tokens.c.expires_at > from_now(seconds("min_life_s")), _IS_NEW)
 )
 _STEP_IS_AT_IT = exists().where(
     _OF_PROFILE, runs.c.state == State.RUNNING, runs.c.step == Step.ISSUE_TOKEN, runs.c.lease_until > from_now()
@@ -42,7 +45,7 @@ _HELD = (worker_tokens.c.issuing_until > from_now()) & or_(
     worker_tokens.c.issuing_by.is_(None), worker_tokens.c.issuing_by != bindparam("holder")
 )
 _BUSY = or_(_HELD, _STEP_IS_AT_IT).label("busy")
-_NEW = select(worker_tokens.c.stored_at).where(_HERE, worker_tokens.c.stored_at > from_now(-NEW_S))
+_NEW = select(worker_tokens.c.stored_at).where(_HERE, _IS_NEW)
 _STANDS = select(worker_tokens, _LIVES.label("lives"), _BUSY).where(_HERE)
 _TAKE = (
     update(worker_tokens)
@@ -63,6 +66,7 @@ _COUNT = (
     .values(
         superseded=case((worker_tokens.c.superseded_at > from_now(-APART_S), worker_tokens.c.superseded), else_=0) + 1,
         superseded_at=from_now(),
+        renew_at=case((worker_tokens.c.renew_at.is_not(None), from_now()), else_=null()),
     )
     .returning(worker_tokens.c.superseded)
 )
@@ -117,6 +121,12 @@ def take(
     number, by = (row.issue_number + 1, run_id) if answered else (row.issue_number, row.intended_by)
     db.execute(_TAKE, {"profile": profile, "holder": holder, "number": number, "by": by, "for_s": for_s})
     return Intended(number, by, wished=False)
+
+
+def lives(db: Connection, profile: str, min_life_s: float) -> bool:
+    """Whether there is a token with so much life left, or a new one."""
+    row = db.execute(_STANDS, {"profile": profile, "holder": "", "min_life_s": min_life_s}).one_or_none()
+    return row is not None and bool(row.lives)
 
 
 def is_busy(db: Connection, profile: str, min_life_s: float) -> bool:

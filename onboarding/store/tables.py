@@ -131,7 +131,7 @@ _index_where(  # until the organisation is resumed
     "state IN ('waiting') AND reason IN ('org_token_rejected', 'org_token_missing', 'scope_missing', 'paused')",
 )
 _index_where("ix_runs_untold", (runs.c.updated_at,), "state IN ('failed') AND told < parkings")
-_index_where("ix_runs_keep_alive", (runs.c.hris_profile_id,), "keep_alive")
+_index_where("ix_runs_keep_alive", (*_OF, runs.c.hris_profile_id), "keep_alive")
 _index_where("ix_runs_reason", (runs.c.reason, runs.c.created_at), "reason IS NOT NULL", postgresql_include=("state",))
 
 attempts: Final = Table(
@@ -208,6 +208,7 @@ worker_tokens: Final = Table(
     # How often somebody else's issue killed ours, each within hours of the one before
     Column("superseded", Integer, nullable=False, default=0, server_default="0"),
     Column("superseded_at", UtcDateTime),
+    Column("renew_at", UtcDateTime),  # of one who is kept alive; NULL: when somebody asks
 )
 
 Index(
@@ -216,6 +217,8 @@ Index(
     postgresql_where=worker_tokens.c.sealed.is_not(None),
     sqlite_where=worker_tokens.c.sealed.is_not(None),
 )
+
+_index_where("ix_worker_tokens_renew_at", (worker_tokens.c.renew_at,), "renew_at IS NOT NULL")
 
 notifications: Final = Table(
     "notifications",

@@ -12,8 +12,6 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-KEPT_ALIVE = "keep_alive"
-
 
 def upgrade() -> None:
     op.add_column("worker_tokens", sa.Column("issuing_by", sa.String(64)))
@@ -22,12 +20,19 @@ def upgrade() -> None:
     op.add_column("worker_tokens", sa.Column("superseded", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("worker_tokens", sa.Column("superseded_at", UtcDateTime()))
     op.add_column("runs", sa.Column("keep_alive", sa.Boolean(), nullable=False, server_default=sa.false()))
-    where = sa.text(KEPT_ALIVE)
-    op.create_index("ix_runs_keep_alive", "runs", ["hris_profile_id"], postgresql_where=where, sqlite_where=where)
+    op.add_column("worker_tokens", sa.Column("renew_at", UtcDateTime()))
+    _create("ix_runs_keep_alive", "runs", "organization_id", "hris_profile_id", where="keep_alive")
+    _create("ix_worker_tokens_renew_at", "worker_tokens", "renew_at", where="renew_at IS NOT NULL")
 
 
 def downgrade() -> None:
+    op.drop_index("ix_worker_tokens_renew_at", "worker_tokens")
     op.drop_index("ix_runs_keep_alive", "runs")
     op.drop_column("runs", "keep_alive")
-    for name in ("superseded_at", "superseded", "stored_at", "issuing_until", "issuing_by"):
+    for name in ("renew_at", "superseded_at", "superseded", "stored_at", "issuing_until", "issuing_by"):
         op.drop_column("worker_tokens", name)
+
+
+def _create(name: str, table: str, *columns: str, where: str) -> None:
+    condition = sa.text(where)
+    op.create_index(name, table, list(columns), postgresql_where=condition, sqlite_where=condition)
