@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, update
 
-from onboarding import failpoints
+from onboarding import failpoints, upkeep
 from onboarding.access import Access
 from onboarding.no_token import (
     ConsentMissing,
@@ -62,7 +62,8 @@ def replay(world: Driver) -> None:
 
 def expire(world: Driver, life_s: float = -1.0) -> None:
     """The vault's tokens have so much life left."""
-    world.store.write(lambda db: db.execute(update(worker_tokens).values(expires_at=from_now(life_s))))
+    columns = {"expires_at": from_now(life_s), "stored_at": from_now(-3600)}
+    world.store.write(lambda db: db.execute(update(worker_tokens).values(**columns)))
 
 
 def asked(world: Driver, route: str = ISSUE) -> int:
@@ -229,6 +230,8 @@ def test_ping_pong_is_stopped_after_three_and_said_once(hired: Driver, access: A
     assert (row.state, row.step, row.reason) == ("failed", "verify_token", "token_superseded")
     assert told == [(row.id, "token_superseded", "verify_token", row.organization_id)]
     assert asked(hired) == 3
+    upkeep.tell_failures(hired.world, 0)
+    assert [one.body["type"] for one in hired.sink.unique()] == ["onboarding.completed", "onboarding.failed"]
     replay(hired)
     assert hired.carry() == "completed"
     play_ping_pong(hired, access, times=2)

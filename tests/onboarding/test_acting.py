@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -74,11 +75,11 @@ def test_a_401_about_something_else_costs_no_token(hired: Driver, access: Access
 
 def test_one_that_is_about_to_expire_is_renewed_in_the_block(hired: Driver, access: Access):
     """Before the request that it would be too short for."""
-    hired.store.write(lambda db: db.execute(update(worker_tokens).values(expires_at=from_now(320))))
     with access.as_worker("c-1", **ASK) as deel:
         worker = deel._auth._acting
-        worker._live = replace(worker._live, expires_at=worker._live.expires_at.replace(year=2020))
-        hired.store.write(lambda db: db.execute(update(worker_tokens).values(expires_at=from_now(100))))
+        worker._live = replace(worker._live, expires_at=datetime.now(UTC) + timedelta(seconds=100))
+        short = {"expires_at": from_now(100), "stored_at": from_now(-3600)}
+        hired.store.write(lambda db: db.execute(update(worker_tokens).values(**short)))
         assert deel.get("/people/me").status_code == 200
     assert hired.deel.tokens_issued_for("c-1") == 2
 
