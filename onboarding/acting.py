@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import TracebackType
@@ -21,13 +23,17 @@ from onboarding.store.tokens import LiveToken
 from onboarding.transport import AsyncClient, Client, Reply, async_client_of, client_of
 from onboarding.who import who as user_of_this_process
 
+LOOK_AGAIN_S: Final = 30.0
+"""Where this machine's clock is wrong, or Deel's tokens live no longer, not every request asks the vault."""
+
 
 class AsWorker:
     """`with` gives a client of httpx, `async with` its asynchronous twin; both end with the block.
 
     What there is no token for raises NoToken, at the beginning of the block or when one has to be renewed in it; a
     budget that is spent raises NotNow; what does not reach Deel, httpx's own errors. Only Deel is reached, and every
-    request takes its turn in the organisation's budget.
+    request takes its turn in the organisation's budget. Its timeouts are ours, and an answer is read whole: 32 MB, and
+    60 s, at most.
     """
 
     def __init__(self, access: Access, contract_id: str, who: str, because: str) -> None:
@@ -74,6 +80,7 @@ class Worker:
         self._access, self._contract_id, self._who, self._because = access, contract_id, who, because
         self._lock = threading.Lock()
         self._live = access.token(contract_id, who=who, because=because)
+        self._looked_at = -math.inf
         try:
             client = access.clients.client(access.run(contract_id).organization_id)
         except PauseOrganisation as none:
@@ -84,8 +91,9 @@ class Worker:
     def token(self) -> LiveToken:
         """The one in hand, or a new one where that is about to expire."""
         with self._lock:
-            if (self._live.expires_at - datetime.now(UTC)).total_seconds() < ENOUGH_LIFE_S / 2:
-                self._live = self._access.token(self._contract_id, who=self._who, because=self._because)
+            left_s = (self._live.expires_at - datetime.now(UTC)).total_seconds()
+            if left_s < ENOUGH_LIFE_S / 2 and time.monotonic() > self._looked_at + LOOK_AGAIN_S:
+                self._renew()
             return self._live
 
     def after(self, refused: LiveToken) -> LiveToken:
@@ -93,8 +101,12 @@ class Worker:
         with self._lock:
             if self._live.issue_number == refused.issue_number:
                 self._access.refused(self._contract_id, refused.issue_number)
-                self._live = self._access.token(self._contract_id, who=self._who, because=self._because)
+                self._renew()
             return self._live
+
+    def _renew(self) -> None:
+        self._live = self._access.token(self._contract_id, who=self._who, because=self._because)
+        self._looked_at = time.monotonic()
 
     def take(self) -> float:
         """A request of the organisation's budget. Raises NotNow where none comes free in time."""

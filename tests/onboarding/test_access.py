@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 
 from onboarding import failpoints, upkeep
 from onboarding.access import Access
+from onboarding.issuing import Waits
 from onboarding.no_token import (
     ConsentMissing,
     NotNow,
@@ -42,7 +43,7 @@ def world(store_url: str) -> Iterator[Driver]:
 @pytest.fixture
 def access(world: Driver) -> Iterator[Access]:
     made = Access.of(world.world)
-    yield replace(made, patience_s=5.0, after_failure_s=0.2, settle_s=0.02)
+    yield replace(made, waits=Waits(patience_s=5.0, after_failure_s=0.2, settle_s=0.02))
     made.close()
 
 
@@ -116,7 +117,7 @@ def test_a_hundred_callers_at_once_cause_one_issue(hired: Driver, access: Access
 def test_one_who_dies_while_issuing_costs_no_second_token(hired: Driver, access: Access, point: str):
     """Whatever it had done: the next one asks for the same issue, and Deel answers with the same token."""
     expire(hired)
-    access = replace(access, held_s=0.3)
+    access = replace(access, waits=replace(access.waits, held_s=0.3))
     failpoints.arm(f"access.{point}", die)
     with pytest.raises(Death):
         access.token("c-1", **ASK)
@@ -143,7 +144,7 @@ def test_after_a_failure_nobody_asks_for_a_moment(hired: Driver, access: Access)
     """A hundred callers must not each find out that Deel is away."""
     expire(hired)
     hired.deel.fails(ISSUE, status=503, times=100)
-    impatient = replace(access, patience_s=0.2, after_failure_s=30.0)
+    impatient = replace(access, waits=Waits(patience_s=0.2, after_failure_s=30.0))
     for _ in range(4):
         with pytest.raises(NotNow):
             impatient.token("c-1", **ASK)
@@ -156,7 +157,7 @@ def test_a_run_that_issues_at_this_moment_is_waited_for(hired: Driver, access: A
     at_issue = {"state": "running", "step": "issue_token", "lease_until": from_now(60)}
     hired.store.write(lambda db: db.execute(update(runs).values(**at_issue)))
     with pytest.raises(NotNow):
-        replace(access, patience_s=0.3).token("c-1", **ASK)
+        replace(access, waits=Waits(patience_s=0.3)).token("c-1", **ASK)
     assert asked(hired) == 1
     hired.store.write(lambda db: db.execute(update(runs).values(state="pending", lease_until=None)))
     hired.carry()

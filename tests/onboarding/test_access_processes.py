@@ -21,9 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from onboarding import failpoints
 from onboarding.access import Access
+from onboarding.issuing import Waits
 from onboarding.settings import load
 
-access = replace(Access.from_settings(load()), held_s=1.0)
+access = replace(Access.from_settings(load()), waits=Waits(held_s=1.0))
 failpoints.arm_from_environment()
 print("ready", flush=True)
 sys.stdin.readline()

@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 
 from onboarding.access import Access
 from onboarding.dialling import within
+from onboarding.issuing import Waits
 from onboarding.no_token import NotNow, UnknownContract
 from onboarding.store.sql import from_now
 from onboarding.store.tables import audit, worker_tokens
@@ -37,7 +38,7 @@ def hired(onboard: Driver) -> Driver:
 @pytest.fixture
 def access(hired: Driver) -> Iterator[Access]:
     with closing(Access.of(hired.world)) as made:
-        yield replace(made, patience_s=5.0, settle_s=0.02)
+        yield replace(made, waits=Waits(patience_s=5.0, settle_s=0.02))
 
 
 def audited(world: Driver) -> list[str]:
