@@ -1,7 +1,7 @@
 """Asking Deel for a worker's next token, or about the one that lives: one process at a time for each worker.
 
 By the step's rules (onboarding/steps.py): the intent is committed under its number first, an unknown outcome is asked
-for again under the same one, and no token that works is killed. A renewed token is not verified: the profile's first was.
+for again under the same one, and no token that works is killed. A renewed one is not verified: the profile's first was.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ EFFECTS = {"send", "publish", "apply_async", "delay", "retry", "ack", "acknowled
 EFFECTS |= {"handle_request"}  # of httpcore
 # Beneath, or above, the place that has the points: each with the place.
 ELSEWHERE = {
-    "onboarding/transport.py: wire.handle_request": "steps.call, upkeep._try",
-    "onboarding/transport.py: self._pool.handle_request": "steps.call, upkeep._try",
+    "onboarding/transport/http.py: wire.handle_request": "steps.call, upkeep._try",
+    "onboarding/transport/http.py: self._pool.handle_request": "steps.call, upkeep._try",
     "onboarding/deel/client.py: self._http.send": "steps.call, access.call",
-    "onboarding/transport.py: self._http.send": "an app's own request: what it came to, the app sees",
+    "onboarding/transport/apps.py: self._http.send": "an app's own request: what it came to, the app sees",
     "onboarding/store/engine.py: engine.begin": "Store.write; reading is no effect",
     "onboarding/store/migrate.py: store.engine.begin": "one transaction: all of the schema or none",
     "tasks/chain.py: task.retry": "tasks/producer.py",

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import FrameType
 
 import httpx
 import pytest
 from sqlalchemy import select, update
 
+from onboarding import acting
 from onboarding.access import Access
 from onboarding.dialling import within
 from onboarding.issuing import Waits
@@ -85,17 +87,44 @@ def test_one_that_is_about_to_expire_is_renewed_in_the_block(hired: Driver, acce
     assert hired.deel.tokens_issued_for("c-1") == 2
 
 
-def test_the_token_is_nowhere_to_be_seen(hired: Driver, access: Access):
-    """Not in what the app holds, prints or catches."""
+def frames(error: BaseException) -> list[FrameType]:
+    """Of our code and below: an app's error reports may show what they hold."""
+    own = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return [frame for frame in own if "/tests/" not in frame.f_code.co_filename] + (
+        frames(error.__context__) if error.__context__ else []
+    )
+
+
+def take_once_then_be_spent() -> Callable[[acting.Worker], float]:
+    """The slot has passed when the connection is there, and there is no other."""
+    taken: list[float] = []
+
+    def take(_worker: acting.Worker) -> float:
+        if taken:
+            raise NotNow("c-1", "rate_limited")
+        taken.append(time.monotonic())
+        return -1.0
+
+    return take
+
+
+def test_the_token_is_nowhere_to_be_seen(hired: Driver, access: Access, monkeypatch: pytest.MonkeyPatch):
+    """Not in what the app holds, prints or catches, nor in the frames of what it catches."""
     token = hired.vault_token()
     with access.as_worker("c-1", **ASK) as deel:
         answer = deel.get("/people/me")
         hired.deel.cuts_connection(before=ME)
         with pytest.raises(httpx.RemoteProtocolError) as cut:
             deel.get("/people/me")
+        monkeypatch.setattr(acting.Worker, "take", take_once_then_be_spent())
+        with pytest.raises(NotNow) as late:
+            deel.get("/people/me")
+        with pytest.raises(NotNow) as spent:
+            deel.get("/people/me")
         shown = [repr(deel), repr(answer), repr(answer.request.headers), str(answer.request.headers.raw)]
         shown += [repr(access.as_worker("c-1", **ASK)), repr(access), str(cut.value), repr(answer.request.extensions)]
         shown += ["".join(traceback.format_exception(cut.value))]
+        shown += [repr(frame.f_locals) for error in (cut.value, late.value, spent.value) for frame in frames(error)]
     assert token
     assert token not in "".join(shown)
 

@@ -1,4 +1,4 @@
-"""The one module that knows httpx: clients, timeouts, how a notification target is reached, and what apps get.
+"""Our own requests: clients, timeouts, and how a notification target is reached.
 
 Nothing is taken from the environment but SSL_CERT_FILE and SSL_CERT_DIR: a proxy would resolve names
 itself, past the check of a target, and a .netrc would put credentials of its own into our requests.
@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal
 
-import anyio.to_thread
 import httpcore
 import httpx
 
@@ -22,31 +20,9 @@ from onboarding.targets import TargetRefused, refuse_address, refuse_form
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from onboarding.store.tokens import LiveToken
-
-__all__ = [
-    "Acting",
-    "AsyncClient",
-    "CheckedTarget",
-    "Client",
-    "Http",
-    "NoReply",
-    "Reply",
-    "TargetRefused",
-    "TransportError",
-    "async_client_of",
-    "check_target",
-    "client_of",
-    "post_to_target",
-]
-
-Client = httpx.Client
-AsyncClient = httpx.AsyncClient
-TransportError = httpx.TransportError
-
-_ALWAYS: Final = {"user-agent": "deel-onboarding", "accept": "*/*", "accept-encoding": "identity"}
+ALWAYS: Final = {"user-agent": "deel-onboarding", "accept": "*/*", "accept-encoding": "identity"}
 MAX_TARGET_BYTES: Final = 64 << 10
 MAX_CONNECTIONS: Final = 100  # no process has more calls under way: 5 a second, 20 s each at most
 KEEP_S: Final = 60.0  # an idle connection; a new one costs a second slot of the budget where it takes long
@@ -161,7 +137,7 @@ class Http:
     def _request(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> httpx.Request:
         try:
             request = httpx.Request(
-                method, url, headers={**_ALWAYS, **headers}, content=content, extensions={"timeout": self._timeout}
+                method, url, headers={**ALWAYS, **headers}, content=content, extensions={"timeout": self._timeout}
             )
         except (UnicodeError, httpx.InvalidURL):
             request = None
@@ -219,101 +195,6 @@ def post_to_target(http: Http, url: str, *, headers: Mapping[str, str], content:
     with within(http.total_s):
         target = check_target(url, allow_private=allow_private)
         return http.post_once(target, headers=headers, content=content)
-
-
-class Acting(Protocol):
-    """What makes a client a worker's: its token, and the budget of its organisation. Threads share it."""
-
-    url: str  # Deel's root
-    headers: Mapping[str, str]  # that go with every request
-
-    def token(self) -> LiveToken:
-        """One that lives."""
-
-    def after(self, refused: LiveToken) -> LiveToken:
-        """After Deel's 401 to this one: the next one; or the same, where Deel says that it works."""
-
-    def take(self) -> float:
-        """Wait for a request of the budget; it is to be on its way by then (monotonic)."""
-
-    def heed(self, reply: Reply) -> None:
-        """What Deel answered, for the budget."""
-
-
-def client_of(http: Http, acting: Acting) -> httpx.Client:
-    """A client that acts as a worker, over connections that outlive it."""
-    transport, auth = _ToDeel(http, acting), _WorkerAuth(acting)
-    return httpx.Client(base_url=acting.url, transport=transport, auth=auth, headers=_ALWAYS, trust_env=False)
-
-
-def async_client_of(http: Http, acting: Acting) -> httpx.AsyncClient:
-    """The same for asyncio or trio: what waits does so in a thread."""
-    transport, auth = _ToDeelInThread(http, acting), _WorkerAuth(acting)
-    return httpx.AsyncClient(base_url=acting.url, transport=transport, auth=auth, headers=_ALWAYS, trust_env=False)
-
-
-class _WorkerAuth(httpx.Auth):
-    """Gives each request the worker's token; where Deel refuses that, which does nothing then, it is sent once more.
-
-    Not as a header: that is made on the wire alone, so that nothing in the app's hands holds it, no exception either.
-    """
-
-    def __init__(self, acting: Acting) -> None:
-        self._acting = acting
-
-    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        live = request.extensions[_TOKEN] = self._acting.token()
-        answer = yield request
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
-            request.extensions[_TOKEN] = self._acting.after(live)
-            yield request
-
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        live = request.extensions[_TOKEN] = await anyio.to_thread.run_sync(self._acting.token)
-        answer = yield request
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
-            request.extensions[_TOKEN] = await anyio.to_thread.run_sync(self._acting.after, live)
-            yield request
-
-
-class _ToDeel(httpx.BaseTransport):
-    """Each request takes its turn in the budget, and none leaves for another host. A body is read whole."""
-
-    def __init__(self, http: Http, acting: Acting) -> None:
-        self._http, self._acting, self._root = http, acting, httpx.URL(acting.url)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        live: LiveToken | None = request.extensions.get(_TOKEN)
-        if live is None or (request.url.scheme, request.url.netloc) != (self._root.scheme, self._root.netloc):
-            raise ValueError("a worker's token goes to Deel alone, and nothing goes there without one")
-        headers = {name: value for name, value in request.headers.items() if name not in _OF_THE_WIRE}
-        headers |= {**self._acting.headers, "authorization": f"Bearer {live.token.get_secret_value()}"}
-        sent_by = self._acting.take()
-
-        def before_sent() -> None:  # as in onboarding/deel/client.py
-            if time.monotonic() > sent_by:
-                self._acting.take()
-
-        url, body = str(request.url), request.read()
-        try:
-            reply = self._http.send(request.method, url, headers=headers, content=body, before_sent=before_sent)
-        except NoReply as none:
-            failure = _AS_HTTPX[none.kind](str(none), request=request)
-        else:
-            self._acting.heed(reply)
-            if reply.headers.get("content-encoding", "identity") == "identity":
-                return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
-            failure = httpx.RemoteProtocolError("the answer is packed, which nobody asked for", request=request)
-        raise failure  # out here: no frame that holds the token comes along
-
-
-class _ToDeelInThread(httpx.AsyncBaseTransport):
-    def __init__(self, http: Http, acting: Acting) -> None:
-        self._inner = _ToDeel(http, acting)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await request.aread()
-        return await anyio.to_thread.run_sync(self._inner.handle_request, request)
 
 
 class _Wire(httpx.BaseTransport):
@@ -396,15 +277,6 @@ def _read(answer: httpx.Response, max_bytes: int) -> bytes:
     return bytes(body)
 
 
-_TOKEN: Final = "worker_token"  # noqa: S105 - an extension's name
-_OF_THE_WIRE: Final = ("host", "content-length", "transfer-encoding", "connection", "authorization", "cookie")
-_AS_HTTPX: Final[Mapping[Kind, type[httpx.TransportError]]] = {
-    "connect": httpx.ConnectError,
-    "busy": httpx.PoolTimeout,
-    "timeout": httpx.ReadTimeout,
-    "cut": httpx.RemoteProtocolError,
-    "too_large": httpx.RemoteProtocolError,
-}
 _FAILURES: Final = (
     TimeoutError,
     httpcore.TimeoutException,
