@@ -180,7 +180,8 @@ class Issuing:
         except TryLater as later:
             after_s = min(max(later.after_s or 0.0, after_s), self.waits.held_s)
             failure = NotNow(row.contract_id, f"{later}.", later.reason, after_s)
-        except ParkRun as refused:
+        except ParkRun as refused:  # nothing says that it will be otherwise soon
+            after_s = self.waits.held_s
             failure = Refused(row.contract_id, f"Deel refuses ({refused}).", refused.reason)
         with suppress(StoreUnavailable):  # then it is over when it is over
             self.store.write(lambda db: statements.give_back(db, row.hris_profile_id, wish.holder, after_s))
