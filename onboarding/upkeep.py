@@ -17,12 +17,13 @@ from onboarding.dialling import time_left, within
 from onboarding.failpoints import fail_point
 from onboarding.no_token import NotNow, NoToken, OrganisationPaused
 from onboarding.notify import Answer, Target, Verdict
-from onboarding.runs import Backoff
+from onboarding.runs import Backoff, Reason
 from onboarding.steps import keep_answer
 from onboarding.store import alive, consents, notifications, organizations, retention, tokens, upkeep
 from onboarding.store.engine import Store
 from onboarding.store.retention import Batch, Retention
 from onboarding.turns import Nudge, send_due
+from onboarding.vault import VaultError
 from onboarding.world import World
 
 log = structlog.get_logger(__name__)
@@ -84,39 +85,49 @@ def tell_failures(world: World, every_s: float) -> int:
 
 
 def keep_alive(world: World) -> int:
-    """Renew the tokens that are due of workers who are kept alive, as many as the budget's share is; how many."""
+    """Renew the tokens that are due of workers who are kept alive, as many as a budget's share is; how many."""
     if not world.store.write(lambda db: upkeep.my_turn(db, "keep_alive", renewals.EVERY_S)):
         return 0
+    left: dict[str, int] = {}  # of each token for Deel: organisations that share one share its budget
+    renewed = 0
     with closing(Access.of(world)) as access, within(ROUND_S):
-        organizations = world.store.read(alive.organizations)
-        renewed = sum(_renew_due(access, organization_id) for organization_id in organizations)
+        for organization_id in world.store.read(alive.organizations):
+            try:
+                client = world.clients.client(organization_id)
+            except PauseOrganisation:  # no token serves it: its runs say so
+                continue
+            share = left.setdefault(client.fingerprint, renewals.per_round(client.budget.rate))
+            done = _renew_due(access, organization_id, share)
+            left[client.fingerprint] -= done
+            renewed += done
     if renewed:
         log.info("tokens_kept_alive", count=renewed)
     return renewed
 
 
-def _renew_due(access: Access, organization_id: str) -> int:
+def _renew_due(access: Access, organization_id: str, limit: int) -> int:
     """Of one organisation. What could not be renewed is due again later, and what waits for Deel at the next look."""
-    try:
-        limit = renewals.per_round(access.clients.client(organization_id).budget.rate)
-    except PauseOrganisation:  # no token serves it: its runs say so
-        return 0
     renewed = 0
     for row in access.store.read(lambda db: alive.due(db, organization_id, limit)):
         if time_left() <= 0:
             break
+        after_s, why = POSTPONED_S, ""
         try:
             access.renew(row.contract_id, who="upkeep", because="kept alive", min_life_s=renewals.SHORT_S)
+            renewed += 1
+            continue
         except OrganisationPaused:
             break  # said once, by who paused it
+        except NotNow as none:
+            after_s, why = none.after_s or renewals.EVERY_S, none.reason or "busy"
         except NoToken as none:
-            log.warning("token_not_kept_alive", contract_id=row.contract_id, why=none.reason or type(none).__name__)
-            after_s = none.after_s if isinstance(none, NotNow) and none.after_s else POSTPONED_S
-            _postpone(access.store, row.hris_profile_id, after_s)
-            if isinstance(none, NotNow):
-                break
-        else:
-            renewed += 1
+            why = none.reason or type(none).__name__
+        except VaultError:
+            why = Reason.VAULT_LOCKED
+        log.warning("token_not_kept_alive", contract_id=row.contract_id, why=why)
+        _postpone(access.store, row.hris_profile_id, after_s)
+        if after_s < POSTPONED_S:
+            break
     return renewed
 
 

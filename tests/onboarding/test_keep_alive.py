@@ -15,6 +15,7 @@ from onboarding.simulator import Policy
 from onboarding.store import alive, consents
 from onboarding.store.sql import from_now
 from onboarding.store.tables import audit, runs, turns, worker_tokens
+from onboarding.vault import Keyring
 from tests.onboarding.worlds import Driver, driver
 
 ISSUE = "POST /workers/session"
@@ -169,3 +170,26 @@ def test_one_whom_a_stranger_superseded_is_due_at_once(world: Driver):
     access.close()
     assert look(world) == 1
     assert world.vault_token() == world.deel.live_token("c-1")
+
+
+def test_organisations_that_share_a_token_share_the_tenth(world: Driver, monkeypatch: pytest.MonkeyPatch):
+    """Twenty of them would else take twice the budget."""
+    monkeypatch.setattr(renewals, "per_round", lambda _rate: 2)
+    hire(world, "c-1", "c-2", "c-3")
+    put(world, expires_at=from_now(HOUR), stored_at=from_now(-23 * HOUR))
+    for contract in ("c-1", "c-2", "c-3"):
+        mark(world, contract)
+        own = update(runs).where(runs.c.contract_id == contract).values(organization_id=f"org-of-{contract}")
+        world.store.write(lambda db, own=own: db.execute(own))
+    put(world, renew_at=from_now(-1))
+    assert [look(world), look(world)] == [2, 1]
+
+
+def test_a_vault_that_does_not_open_is_said_and_looked_at_again_later(world: Driver):
+    """No defect to be reported every ten seconds."""
+    hire(world, "c-1")
+    mark(world)
+    put(world, expires_at=from_now(HOUR), stored_at=from_now(-23 * HOUR), renew_at=from_now(-1))
+    object.__setattr__(world.world, "keyring", Keyring.from_setting("k2:" + "B" * 42 + "A="))
+    assert look(world) == 0
+    assert row_of(world).renew_at > row_of(world).expires_at - timedelta(minutes=5)
