@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,9 +14,10 @@ from types import FrameType
 
 import httpx
 import pytest
+import structlog
 from sqlalchemy import select, update
 
-from onboarding import acting
+from onboarding import acting, observe
 from onboarding.access import Access
 from onboarding.dialling import within
 from onboarding.issuing import Waits
@@ -183,3 +185,22 @@ def test_who_has_no_token_is_told_so_at_the_beginning(access: Access):
     """Not at the first request."""
     with pytest.raises(UnknownContract), access.as_worker("c-9", **ASK):
         pass
+
+
+def test_as_a_library_we_print_nothing(hired: Driver, access: Access, capsys, caplog):
+    """Our lines go to the app's own logging, masked; where the app has set up structlog, to that."""
+    structlog.reset_defaults()
+    try:
+        observe.leave_logging_to_the_app()
+        hired.deel.supersede("c-1")
+        with caplog.at_level(logging.INFO), access.as_worker("c-1", **ASK) as deel:
+            deel.get("/people/me")
+        set_up = structlog.get_config()
+        observe.leave_logging_to_the_app()
+        assert structlog.get_config() == set_up
+    finally:
+        structlog.reset_defaults()
+    assert capsys.readouterr().out == ""
+    said = [record for record in caplog.records if record.name == "onboarding.issuing"]
+    assert [record.message for record in said] == ["token_superseded", "token_renewed"]
+    assert said[0].contract_id == "c-1"
