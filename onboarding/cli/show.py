@@ -62,7 +62,7 @@ def show_command(*, name: str, as_json: bool) -> None:
     if as_json:
         timeline = [_attempt_object(attempt, row) for attempt in attempts]
         targets = [_target_object(each, row) for each in told]
-        more = {"keep_alive": row.keep_alive, "timeline": timeline, "notifications": targets}
+        more = {"timeline": timeline, "notifications": targets, "keep_alive": row.keep_alive}
         print_json({**run_object(row), **more})
         return
     print_pairs(_header(row, attempts))
