@@ -98,6 +98,15 @@ def test_one_that_has_expired_or_is_about_to_is_renewed(hired: Driver, access: A
     assert hired.deel.tokens_issued_for("c-1") == 2
 
 
+def test_a_deel_that_refuses_while_one_lives_has_it_deleted_first(hired: Driver, access: Access):
+    """Whether it replaces or refuses is not documented; the one before is too short to be of use."""
+    hired.deel.policy.second_session = "refuse"
+    expire(hired, 200.0)
+    live = access.token("c-1", **ASK)
+    assert live.token.get_secret_value() == hired.deel.live_token("c-1")
+    assert hired.deel.tokens_issued_for("c-1") == 2
+
+
 def test_a_hundred_callers_at_once_cause_one_issue(hired: Driver, access: Access):
     """Each gets the same token."""
     expire(hired)

@@ -21,7 +21,8 @@ from onboarding import acting, observe
 from onboarding.access import Access
 from onboarding.dialling import within
 from onboarding.issuing import Waits
-from onboarding.no_token import NotNow, UnknownContract
+from onboarding.no_token import ConsentMissing, NotNow, UnknownContract
+from onboarding.store import consents
 from onboarding.store.sql import from_now
 from onboarding.store.tables import audit, worker_tokens
 from tests.onboarding.raw_server import RawServer, http
@@ -179,6 +180,34 @@ def test_async_does_the_same_and_never_blocks_the_loop(hired: Driver, access: Ac
     assert statuses == [200, 200, 200]
     assert longest < 0.25
     assert hired.deel.tokens_issued_for("c-1") == 2
+
+
+def test_a_consent_withdrawn_in_the_block_ends_it(hired: Driver, access: Access):
+    """Once the token is revoked, there is no other."""
+    careful = replace(access, consent_required=True)
+    said = {"evidence": "e", "version": "1", "who": "w"}
+    hired.store.write(lambda db: consents.record(db, "c-1", **said))
+    with careful.as_worker("c-1", **ASK) as deel:
+        assert deel.get("/people/me").status_code == 200
+        hired.store.write(lambda db: consents.record(db, "c-1", given=False, **said))
+        hired.world.clients.of(hired.run().organization_id).delete_session(hired.run().hris_profile_id)
+        with pytest.raises(ConsentMissing):
+            deel.get("/people/me")
+    assert hired.deel.live_token("c-1") is None
+
+
+def test_a_deel_that_is_away_and_a_packed_answer_are_httpx_errors(hired: Driver, access: Access):
+    """What an app that knows httpx catches already."""
+    replies = iter([http(200, b"x" * 10, content_encoding="gzip"), http(200, b"{}")])
+    with RawServer(lambda _: next(replies)) as other, access.as_worker("c-1", **ASK) as deel:
+        elsewhere = f"{other.url}/rest/v2"
+        deel._transport._root = httpx.URL(elsewhere)
+        with pytest.raises(httpx.RemoteProtocolError, match="packed"):
+            deel.get(f"{elsewhere}/people/me")
+        assert deel.get(f"{elsewhere}/people/me").json() == {}
+    hired.deel.stop()
+    with access.as_worker("c-1", **ASK) as deel, pytest.raises(httpx.ConnectError):
+        deel.get("/people/me")
 
 
 def test_who_has_no_token_is_told_so_at_the_beginning(access: Access):
