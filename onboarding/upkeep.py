@@ -91,7 +91,8 @@ def keep_alive(world: World) -> int:
     left: dict[str, int] = {}  # of each token for Deel: organisations that share one share its budget
     renewed = 0
     with closing(Access.of(world)) as access, within(ROUND_S):
-        for organization_id in world.store.read(alive.organizations):
+        kept = world.store.read(alive.organizations)
+        for organization_id in sorted(kept, key=lambda _: world.draw()):  # none is the last in every round
             try:
                 client = world.clients.client(organization_id)
             except PauseOrganisation:  # no token serves it: its runs say so
