@@ -59,7 +59,8 @@ _TAKE = (
 )
 _GIVE_BACK = update(worker_tokens).where(_MINE).values(issuing_by=None, issuing_until=from_now(seconds("pause_s")))
 _LOCK_RUNS = select(runs.c.id).where(_OF_PROFILE).order_by(runs.c.id).with_for_update()
-_TELL_RUNS = update(runs).where(_OF_PROFILE).values(token_expires_at=bindparam("expires_at"))
+# a run of which somebody still takes tokens is no old one: retention goes by `updated_at`
+_TELL_RUNS = update(runs).where(_OF_PROFILE).values(token_expires_at=bindparam("expires_at"), updated_at=from_now())
 _COUNT = (
     update(worker_tokens)
     .where(_HERE)

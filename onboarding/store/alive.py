@@ -22,7 +22,11 @@ _DUE = (
     .order_by(worker_tokens.c.renew_at)
     .limit(bindparam("limit", type_=Integer))
 )
-_POSTPONE = update(worker_tokens).where(_OF_PROFILE).values(renew_at=from_now(seconds("after_s")))
+_POSTPONE = (
+    update(worker_tokens)
+    .where(_OF_PROFILE, worker_tokens.c.renew_at.is_not(None))
+    .values(renew_at=from_now(seconds("after_s")))
+)
 _MARK = update(runs).where(runs.c.id == bindparam("run")).values(keep_alive=bindparam("on"))
 _BEGIN = (
     update(worker_tokens)

@@ -24,7 +24,7 @@ from onboarding.no_token import (
     UnknownContract,
 )
 from onboarding.runs import Reason, Step
-from onboarding.store import consents, organizations
+from onboarding.store import consents, organizations, retention
 from onboarding.store import runs as runs_store
 from onboarding.store.sql import from_now
 from onboarding.store.tables import audit, runs, worker_tokens
@@ -96,6 +96,18 @@ def test_one_that_has_expired_or_is_about_to_is_renewed(hired: Driver, access: A
     assert [did for _, did, _ in lines(hired)] == ["token_renewed", "token"]
     assert access.token("c-1", **ASK) == live
     assert hired.deel.tokens_issued_for("c-1") == 2
+
+
+def test_a_worker_who_is_acted_for_is_kept_by_retention(hired: Driver, access: Access):
+    """Or nobody could act any more, 400 days after the hire."""
+    old = {"updated_at": from_now(-500 * 86_400)}
+    hired.store.write(lambda db: db.execute(update(runs).values(**old)))
+    expire(hired)
+    access.token("c-1", **ASK)
+    expire(hired)
+    assert hired.store.write(lambda db: retention.retire_runs(db, retention.Retention(400))).deleted == 0
+    hired.store.write(lambda db: db.execute(update(runs).values(**old)))
+    assert hired.store.write(lambda db: retention.retire_runs(db, retention.Retention(400))).deleted == 1
 
 
 def test_a_deel_that_refuses_while_one_lives_has_it_deleted_first(hired: Driver, access: Access):
