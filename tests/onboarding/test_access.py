@@ -43,7 +43,7 @@ def world(store_url: str) -> Iterator[Driver]:
 @pytest.fixture
 def access(world: Driver) -> Iterator[Access]:
     made = Access.of(world.world)
-    yield replace(made, waits=Waits(patience_s=5.0, after_failure_s=0.2, settle_s=0.02))
+    yield replace(made, waits=Waits(after_failure_s=0.2, settle_s=0.02))
     made.close()
 
 

@@ -24,7 +24,7 @@ from onboarding.access import Access
 from onboarding.issuing import Waits
 from onboarding.settings import load
 
-access = replace(Access.from_settings(load()), waits=Waits(held_s=1.0))
+access = replace(Access.from_settings(load()), waits=Waits(held_s=2.0))
 failpoints.arm_from_environment()
 print("ready", flush=True)
 sys.stdin.readline()
@@ -66,4 +66,5 @@ def test_a_hundred_callers_in_three_processes_two_of_them_killed(store_url: str,
         assert sorted(process.returncode for process in processes) == [-9, -9, 0]
         assert [set(each) for each in survivors] == [{world.deel.live_token("c-1")}]
         assert world.deel.tokens_issued_for("c-1") == 2
-        assert world.deel.ledger.count("POST /workers/session") == 4  # the run's, and one of each process
+        asked = world.deel.ledger.count("POST /workers/session")
+        assert 4 <= asked <= 5  # the run's, and one of each process; one more where a living one was slow, and replayed

@@ -43,7 +43,7 @@ def hired(onboard: Driver) -> Driver:
 @pytest.fixture
 def access(hired: Driver) -> Iterator[Access]:
     with closing(Access.of(hired.world)) as made:
-        yield replace(made, waits=Waits(patience_s=5.0, settle_s=0.02))
+        yield replace(made, waits=Waits(settle_s=0.02))
 
 
 def audited(world: Driver) -> list[str]:
@@ -165,7 +165,7 @@ def test_async_does_the_same_and_never_blocks_the_loop(hired: Driver, access: Ac
     async def act() -> tuple[list[int], float]:
         async with access.as_worker("c-1", **ASK) as deel:
             hired.deel.supersede("c-1")
-            hired.deel.is_slow(ME, seconds=0.3, times=1)
+            hired.deel.is_slow(ME, seconds=0.8, times=1)
             longest, ended = 0.0, False
 
             async def watch() -> None:
@@ -183,7 +183,7 @@ def test_async_does_the_same_and_never_blocks_the_loop(hired: Driver, access: Ac
 
     statuses, longest = asyncio.run(act())
     assert statuses == [200, 200, 200]
-    assert longest < 0.25
+    assert longest < 0.6  # Deel took 0.8 s
     assert hired.deel.tokens_issued_for("c-1") == 2
 
 
