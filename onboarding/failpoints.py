@@ -47,6 +47,12 @@ POINTS: Final = frozenset(
         "upkeep.recorded",
         "upkeep.calling",  # before onboarding.failed is sent to a target
         "upkeep.called",
+        "revoke.claiming",  # before a revocation's next try is committed
+        "revoke.claimed",
+        "revoke.calling",  # before Deel is asked whether a contract has ended, or to end a worker's session
+        "revoke.called",
+        "revoke.recording",  # before what came of it is committed
+        "revoke.recorded",
     ]
 )
 

@@ -21,6 +21,7 @@ from tasks.unpacking import unpack_nothing
 
 RECONCILE_EVERY_S = 5.0
 FAILURES_EVERY_S = 5.0
+REVOKE_EVERY_S = 5.0
 RETIRE_EVERY_S = 600.0
 
 
@@ -87,6 +88,7 @@ def make_app(settings: Settings) -> Celery:
             for name, every_s in (
                 ("onboarding.reconcile", RECONCILE_EVERY_S),
                 ("onboarding.tell_failures", FAILURES_EVERY_S),
+                ("onboarding.revoke", REVOKE_EVERY_S),
                 ("onboarding.retire", RETIRE_EVERY_S),
             )
         },

@@ -7,15 +7,15 @@ import json
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from onboarding.events import Dead, Event, Ignored, Message
+from onboarding.events import Answer, Consented, Dead, Ending, Event, Ignored, Message, News, Why
 from onboarding.runs import Facts, State, Step
-from onboarding.store import data_keys, facts
+from onboarding.store import data_keys, endings, facts, news, revocations
 from onboarding.store.line import TAKEN, Line, limits, room_in
 from onboarding.store.sql import from_now, seconds
 from onboarding.store.tables import dead_letters, events, runs
@@ -30,8 +30,14 @@ NO_WORD = "(sealed)"  # in place of a routing key that may be more than one: the
 # As a type's: no white space, no "@", so that no sender makes a column of ours hold an address.
 _ROUTING_KEY = re.compile(r"[A-Za-z0-9._:/#*-]{0,255}")
 
+ENDS = {revocations.Cause.TERMINATED: Why.CONTRACT_TERMINATED, revocations.Cause.ERASED: Why.ERASED}
+"""Why a contract's event starts no run any more."""
 _RUN_OF = select(runs.c.id).where(runs.c.contract_id == bindparam("contract")).scalar_subquery().label("run_id")
-_LOOK = select(_RUN_OF, *TAKEN)
+_ENDED = revocations.ended_of(bindparam("contract")).label("ended")
+_LOOK = select(_RUN_OF, _ENDED, *TAKEN)
+_KNOWN = select(
+    _RUN_OF, _ENDED, select(runs.c.state).where(runs.c.contract_id == bindparam("contract")).scalar_subquery()
+)
 # a new hire whom a backfill had found before the event came
 _TO_THE_LIVING = (
     update(runs).where(runs.c.id == bindparam("run"), runs.c.behind, runs.c.fence == 0).values(behind=False)
@@ -60,23 +66,36 @@ class Filing:
     keyring: Keyring
     home_organization: str  # of events that name none
     line: Line
+    consent_required: bool = False
 
 
-def file(
-    db: Connection, message: Message, answers: Sequence[Event | Ignored | Dead], filing: Filing, source: str = "hris"
-) -> list[NewRun]:
-    """Write down what a message was read as, and make the runs that it asks for. One transaction.
+@dataclass
+class Filed:
+    """What a message led to: runs that are to be nudged now, and alarms that are to be told."""
 
-    Returns those that are to be nudged now; where too many of their organisation are under way, they wait in line.
+    made: list[NewRun] = field(default_factory=list)
+    changed: list[news.ChangedInput] = field(default_factory=list)
+
+
+def file(db: Connection, message: Message, answers: Sequence[Answer], filing: Filing, source: str = "hris") -> Filed:
+    """Write down what a message was read as, and do what it asks for. One transaction.
+
+    Where too many of their organisation are under way, new runs wait in line, and are not among those to nudge.
     """
-    made = []
+    filed = Filed()
     dead: Dead | None = None
     # in one order for all, as two messages that tell of the same contracts would else lock each other out
     for answer in sorted(answers, key=lambda answer: getattr(answer, "contract_id", None) or "~"):
         match answer:
             case Event():
-                new = _file_event(db, answer, filing)
-                made += [new] if new and not new.in_line else []
+                new = _file_event(db, answer, filing, filed)
+                filed.made += [new] if new and not new.in_line else []
+            case News():
+                _file_news(db, answer, filing, filed)
+            case Ending():
+                _file_ending(db, answer, filing)
+            case Consented():
+                _file_consent(db, answer, filing)
             case Ignored():
                 _disposed(db, answer, "ignored", answer.why, contract_id=answer.contract_id)
             case Dead() if _disposed(db, answer, "dead", answer.why):
@@ -85,7 +104,7 @@ def file(
                 pass
     if dead is not None:
         bury(db, message, dead.why, filing.keyring, source)
-    return made
+    return filed
 
 
 def list_new(db: Connection, contract_ids: Sequence[str]) -> set[str]:
@@ -97,7 +116,7 @@ def list_new(db: Connection, contract_ids: Sequence[str]) -> set[str]:
 def file_listed(db: Connection, listed: Sequence[Event], filing: Filing) -> int:
     """Make a run for each contract of Deel's list that has none; returns how many. They wait in line."""
     in_one_order = sorted(listed, key=lambda event: event.contract_id)
-    return sum(_file_event(db, event, filing) is not None for event in in_one_order)
+    return sum(_file_event(db, event, filing, Filed()) is not None for event in in_one_order)
 
 
 def bury(db: Connection, message: Message, reason: str, keyring: Keyring, source: str) -> str:
@@ -143,13 +162,18 @@ def open_letter(db: Connection, keyring: Keyring, letter_id: str) -> SecretStr |
     return open_sealed(key, (letter_id, "dead_letters.sealed"), sealed)
 
 
-def _file_event(db: Connection, event: Event, filing: Filing) -> NewRun | None:
+def _file_event(db: Connection, event: Event, filing: Filing, filed: Filed) -> NewRun | None:
     organization_id = event.organization_id or filing.home_organization
     seen = db.execute(_LOOK, {"contract": event.contract_id, **limits(organization_id, filing.line)}).one()
     if seen.run_id is not None:
-        _disposed(db, event, "duplicate", "run_exists", contract_id=event.contract_id, run_id=seen.run_id)
+        first = _disposed(db, event, "duplicate", "run_exists", contract_id=event.contract_id, run_id=seen.run_id)
         if not event.behind:
             db.execute(_TO_THE_LIVING, {"run": seen.run_id})
+        if first:
+            _heed(db, event, seen.run_id, filing, filed)
+        return None
+    if seen.ended is not None:
+        _disposed(db, event, "ignored", ENDS[seen.ended], contract_id=event.contract_id)
         return None
     run_id = secrets.token_hex(8)
     if not _disposed(db, event, "accepted", None, contract_id=event.contract_id, run_id=run_id):
@@ -181,9 +205,56 @@ def _file_event(db: Connection, event: Event, filing: Filing) -> NewRun | None:
     return None
 
 
+def _heed(db: Connection, event: Event | News, run_id: str, filing: Filing, filed: Filed) -> None:
+    changed = news.heed(db, filing.keyring, run_id, event.told, signed=event.signed)
+    if changed is not None:
+        news.mark(db, event.dedup_key, changed)
+        filed.changed.append(changed)
+
+
+def _file_news(db: Connection, told: News, filing: Filing, filed: Filed) -> None:
+    """Of a contract's run; of a worker's, where the event names no contract."""
+    run_ids: list[str] = []
+    if told.contract_id is not None:
+        run_ids = [row.run_id for row in db.execute(_KNOWN, {"contract": told.contract_id}) if row.run_id]
+    elif told.hris_profile_id is not None:
+        run_ids = news.of_profile(db, told.hris_profile_id)
+    word, why = ("accepted", "run_exists") if run_ids else ("ignored", Why.NO_RUN)
+    if _disposed(db, told, word, why, contract_id=told.contract_id, run_id=run_ids[0] if run_ids else None):
+        for run_id in run_ids:
+            _heed(db, told, run_id, filing, filed)
+
+
+def _file_ending(db: Connection, ending: Ending, filing: Filing) -> None:
+    """Signed, it is done; else it is asked of Deel first: a forged message must kill no worker's token."""
+    contract, organization_id = ending.contract_id, ending.organization_id or filing.home_organization
+    run_id, ended, state = db.execute(_KNOWN, {"contract": contract}).one()
+    over = ended is not None and state in (None, State.CANCELLED)
+    if over or (run_id is None and not ending.signed):
+        word, why = ("duplicate", ENDS[ended]) if over else ("ignored", Why.NO_RUN)
+        _disposed(db, ending, word, why, contract_id=contract, run_id=run_id)
+        return
+    noted = Why.CONTRACT_TERMINATED if ending.signed else "ending_unsigned"
+    if not _disposed(db, ending, "accepted", noted, contract_id=contract, run_id=run_id):
+        return
+    if ending.signed:
+        endings.terminate(db, contract, organization_id, filing.line.lease_s)
+    else:
+        revocations.want(db, revocations.Cause.TERMINATED, contract, organization_id, None, confirm=True)
+
+
+def _file_consent(db: Connection, consented: Consented, filing: Filing) -> None:
+    contract, given = consented.contract_id, consented.given
+    run_id = db.execute(_KNOWN, {"contract": contract}).one().run_id
+    why = "consent_given" if given else "consent_withdrawn"
+    if _disposed(db, consented, "accepted", why, contract_id=contract, run_id=run_id):
+        required, lease_s = filing.consent_required, filing.line.lease_s
+        endings.decide(db, contract, consented.evidence, given=given, required=required, lease_s=lease_s)
+
+
 def _disposed(
     db: Connection,
-    answer: Event | Ignored | Dead,
+    answer: Answer,
     disposition: str,
     reason: str | None,
     *,
