@@ -27,6 +27,7 @@ ENTRIES: Final = {
     "pause": Entry(f"{_HERE}.organizations:pause_command", "Let every run of an organisation wait."),
     "resume": Entry(f"{_HERE}.organizations:resume_command", "Let a paused organisation's runs go on."),
     "consent": Entry(f"{_HERE}.consent:consent_command", "Put a worker's consent, or its withdrawal, on record."),
+    "erase": Entry(f"{_HERE}.erase:erase_command", "Erase a worker: nothing personal of theirs can be read again."),
     "token": Entry(f"{_HERE}.worker_token:token_command", "Print a worker's live token; leaves an audit line."),
     "dead": Entry(f"{_HERE}.dead:dead_group", "Look at dead letters: messages that nobody could use."),
     "stats": Entry(f"{_HERE}.stats:stats_command", "Count runs, reasons, events, dead letters and the budget."),
