@@ -39,7 +39,7 @@ def revoke_due(world: World, every_s: float) -> int:
     if not world.store.write(lambda db: upkeep.my_turn(db, "revoke", every_s)):
         return 0
     fail_point("revoke.claiming")
-    due = world.store.write(lambda db: revocations.take_due(db, BATCH, CLAIM_S))
+    due = world.store.write(_take)
     fail_point("revoke.claimed")
     settled = 0
     with within(ROUND_S):
@@ -48,6 +48,11 @@ def revoke_due(world: World, every_s: float) -> int:
                 break
             settled += _carry_out(world, row)
     return settled
+
+
+def _take(db: Connection) -> list[Any]:
+    revocations.release(db)
+    return revocations.take_due(db, BATCH, CLAIM_S)
 
 
 def _carry_out(world: World, row: Any) -> bool:
@@ -67,8 +72,12 @@ def _carry_out(world: World, row: Any) -> bool:
 def _revoke(world: World, row: Any) -> bool:
     receipt = call(lambda: _deel(world, row).delete_session(row.hris_profile_id))
     log.info("token_revoked", contract_id=row.contract_id, why=row.why, http_status=receipt.status)
-    settle = revocations.settle
-    return _record(world, lambda db: settle(db, row, Result.REVOKED, receipt.status, receipt.request_id))
+
+    def settle(db: Connection) -> None:
+        revocations.settle(db, row, Result.REVOKED, receipt.status, receipt.request_id)
+        revocations.release(db)
+
+    return _record(world, settle)
 
 
 def _confirm(world: World, row: Any) -> bool:

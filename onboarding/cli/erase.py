@@ -43,7 +43,7 @@ class Plan:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def erase_command(*, names: Sequence[str], because: str, yes: bool, as_json: bool) -> None:
-    """Erase a worker: nothing personal of theirs can be read again, by nobody, and nothing brings it back.
+    """Erase a worker: nothing personal of theirs can be read again.
 
     Destroys the data keys of the contract's facts and of the worker's token, revokes the token at Deel, cancels the
     run, forgets where consents are proven, and deletes dead letters that name the worker. What stays: that there was a

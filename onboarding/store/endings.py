@@ -119,7 +119,7 @@ def _cut_off(db: Connection, cause: Cause, run: Row[Any] | None, named: tuple[st
     # the token's row is locked first: of two contracts that end at once, the later one sees the other ended
     token = db.execute(_TOKEN, {"of": profile}).one_or_none() if profile is not None else None
     result = None
-    if token is None:
+    if profile is None:
         result = Result.NOTHING
     elif db.execute(_NEEDED, {"of": profile, "contract": contract_id}).first() is not None:
         result = Result.KEPT
@@ -128,5 +128,5 @@ def _cut_off(db: Connection, cause: Cause, run: Row[Any] | None, named: tuple[st
     revocations.want(db, cause, contract_id, organization_id, profile, due_in=due_in)
     if result is not None:
         revocations.settle_now(db, contract_id, cause, result)
-    elif token is not None and profile is not None:
+    elif token is not None and profile is not None:  # without one of ours Deel is told all the same: a store can forget
         tokens.bury(db, profile, token.issue_number)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, bindparam, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from onboarding.runs import ACTIVE, Back, Change, Done, Later, Outcome, Park, Reason, Run, State
-from onboarding.store import consents, facts, organizations, revocations, tokens
+from onboarding.store import consents, facts, organizations, tokens
 from onboarding.store.claims import PAUSED_LOOK_S, Claim, Terms
 from onboarding.store.engine import Store
 from onboarding.store.sql import from_now, seconds
@@ -170,8 +170,6 @@ def _follow_up(db: Connection, claim: Claim, change: Change, keyring: Keyring, o
         tokens.bury(db, run.hris_profile_id, source.dead_issue)
     if change.reason is Reason.CONSENT_MISSING and consents.given(db, run.contract_id):
         consents.nudge(db, run.contract_id)  # it came while the step looked
-    if change.reason is Reason.TOKEN_REVOKING and not revocations.is_open(db, run.hris_profile_id):
-        revocations.nudge(db, run.hris_profile_id)  # likewise
     asked_deel = source.http_status is not None  # a step that found itself done proves nothing
     if claim.probe and change.outcome == "done" and asked_deel:
         organizations.resume_after_probe(db, organization_id, run.step)

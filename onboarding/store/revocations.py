@@ -34,7 +34,7 @@ class Result(StrEnum):
 
     REVOKED = "revoked"  # Deel ended it, or knew of none
     KEPT = "kept"  # another contract of the worker needs the one token that there is
-    NOTHING = "nothing"  # there never was one
+    NOTHING = "nothing"  # the worker has no profile yet, so there never was one
     LAPSED = "lapsed"  # Deel could not be told in time: it ended by itself
     NOT_CONFIRMED = "not_confirmed"  # the word was unsigned, and Deel says that the contract goes on
 
@@ -73,8 +73,12 @@ _CLAIM = (
 _THIS_WISH = _ROW & (_OF.wish == bindparam("this"))
 _SETTLE = update(revocations).where(_THIS_WISH).values(due_at=None, done_at=from_now(), reason=None)
 _AGAIN = update(revocations).where(_THIS_WISH, _OF.due_at.is_not(None)).values(due_at=from_now(seconds("due_in")))
-_WAITS = (runs.c.state == State.WAITING) & (runs.c.reason == Reason.TOKEN_REVOKING)
-_OF_PROFILE = runs.c.hris_profile_id == bindparam("of")
+_WAITS = one_of(runs.c.state, (State.WAITING,)) & one_of(runs.c.reason, (Reason.TOKEN_REVOKING,))
+_RELEASE = (
+    update(runs)
+    .where(_WAITS, runs.c.nudge_at.is_(None), ~exists().where(_OF.hris_profile_id == runs.c.hris_profile_id, _OPEN))
+    .values(nudge_at=from_now(), nudges=0)
+)
 
 
 def want(
@@ -97,13 +101,9 @@ def want(
 def settle(
     db: Connection, row: Any, result: Result, http_status: int | None = None, request_id: str | None = None
 ) -> None:
-    """It is over; runs that waited for it go on. A wish that came since is not touched."""
+    """It is over. A wish that came since is not touched."""
     said = {"contract": row.contract_id, "cause": row.why, "this": row.wish, "result": result}
-    settled = db.execute(_SETTLE, said | {"http_status": http_status, "request_id": request_id})
-    if settled.rowcount and row.hris_profile_id is not None:
-        # the runs first: a step that finds it open at this moment records its wait before us or after us
-        db.execute(select(runs.c.id).where(_OF_PROFILE).with_for_update(), {"of": row.hris_profile_id}).all()
-        nudge(db, row.hris_profile_id)
+    db.execute(_SETTLE, said | {"http_status": http_status, "request_id": request_id})
 
 
 def settle_now(db: Connection, contract_id: str, cause: Cause, result: Result) -> None:
@@ -139,9 +139,9 @@ def is_open(db: Connection, profile: str | None) -> bool:
     return db.execute(query, {"of": profile}).first() is not None
 
 
-def nudge(db: Connection, profile: str | None) -> None:
-    """Let the worker's runs that wait for it be looked at now."""
-    db.execute(update(runs).where(_OF_PROFILE, _WAITS).values(nudge_at=from_now(), nudges=0), {"of": profile})
+def release(db: Connection) -> None:
+    """Let the runs be looked at now that wait for nothing any more. A look at the store, so that none is forgotten."""
+    db.execute(_RELEASE)
 
 
 def ended_of(contract: ColumnElement[str]) -> ColumnElement[str | None]:

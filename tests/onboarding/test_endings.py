@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -129,7 +132,7 @@ def test_what_waits_is_cancelled(onboard: Driver, steps: int):
     revoke(onboard)
     assert onboard.recover() == "cancelled"
     assert onboard.deel.live_token("c-1") is None
-    assert wish(onboard).result == ("revoked" if steps > 2 else "nothing")
+    assert wish(onboard).result == ("revoked" if steps > 1 else "nothing")
 
 
 def test_an_end_that_comes_before_the_beginning_prevents_it(onboard: Driver):
@@ -199,6 +202,18 @@ def test_an_ended_contract_is_replayed_from_its_facts(onboard: Driver):
     assert onboard.deel.tokens_issued_for("c-1") == 2
 
 
+def test_an_ended_contract_that_is_replayed_is_asked_about(onboard: Driver):
+    """However fresh the facts of its webhook are."""
+    hire_completed(onboard)
+    onboard.deel.ends("c-1")
+    take(onboard, "contract.terminated")
+    row = onboard.run()
+    onboard.store.write(lambda db: runs.replay(db, row, runs.Replay()))
+    assert onboard.recover() == "failed"
+    assert onboard.run().reason == "contract_terminated"
+    assert onboard.deel.tokens_issued_for("c-1") == 1
+
+
 # --- one worker, two contracts, one token
 
 
@@ -213,6 +228,22 @@ def test_the_token_that_another_contract_needs_stays(onboard: Driver):
     take(onboard, "contract.terminated", "c-2")
     revoke(onboard)
     assert onboard.vault_token("c-2") is None
+    assert onboard.deel.live_token("c-1") is None
+
+
+def test_of_two_contracts_that_end_at_once_one_revokes(onboard: Driver):
+    """Each would leave the token to the other."""
+    hire_completed(onboard)
+    share_profile(onboard, "c-1", "c-2")
+    with onboard.store.engine.begin() as first, ThreadPoolExecutor(1) as pool:
+        endings.terminate(first, "c-1", "org", LEASE_S)
+        end = partial(endings.terminate, contract_id="c-2", organization_id="org", lease_s=LEASE_S)
+        second = pool.submit(onboard.store.write, end)
+        time.sleep(0.1)
+        first.commit()
+        second.result()
+    assert (wish(onboard, "c-1").result, wish(onboard, "c-2").result) == ("kept", None)
+    revoke(onboard)
     assert onboard.deel.live_token("c-1") is None
 
 
@@ -318,7 +349,7 @@ def test_nothing_is_issued_while_a_revocation_is_open(consenting: Driver):
 
 
 def test_one_that_is_done_while_the_step_looks_is_not_waited_for(consenting: Driver):
-    """No nudge is lost between the look and its record."""
+    """A nudge between the look and its record is lost, but the next turn sees it waiting for nothing."""
     tell(consenting, GIVEN)
     hire_completed(consenting)
     tell(consenting, WITHDRAWN)
@@ -330,7 +361,8 @@ def test_one_that_is_done_while_the_step_looks_is_not_waited_for(consenting: Dri
 
     failpoints.arm("issue_token.recording", done)
     consenting.deliver("c-1", Step.ISSUE_TOKEN)
-    assert consenting.run().nudge_at is not None
+    assert (consenting.run().reason, consenting.run().nudge_at) == ("token_revoking", None)
+    revoke(consenting)
     assert consenting.recover() == "completed"
 
 
