@@ -20,6 +20,7 @@ from onboarding.failpoints import fail_point
 from onboarding.runs import Backoff, Reason
 from onboarding.store import endings, revocations, upkeep
 from onboarding.store.revocations import Result
+from onboarding.store.runs import note
 from onboarding.vault import VaultError
 from onboarding.world import World
 
@@ -76,6 +77,7 @@ def _revoke(world: World, row: Any) -> bool:
     def settle(db: Connection) -> None:
         revocations.settle(db, row, Result.REVOKED, receipt.status, receipt.request_id)
         revocations.release(db)
+        note(db, "upkeep", "token_revoked", row.why, row)
 
     return _record(world, settle)
 

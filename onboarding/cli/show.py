@@ -28,7 +28,7 @@ from onboarding.cli.printing import (
 from onboarding.cli.refusal import unknown
 from onboarding.cli.runs import run_object
 from onboarding.cli.start import open_store, start
-from onboarding.runs import ACTIVE, PAUSING, State
+from onboarding.runs import ACTIVE, PAUSING, Reason, State
 from onboarding.store import news, notifications, runs
 
 COLUMNS: Final = (
@@ -41,6 +41,7 @@ COLUMNS: Final = (
     Column("request id", spare=1),
 )
 
+ENDED: Final = (Reason.CONTRACT_TERMINATED, Reason.ERASED)
 TARGET_COLUMNS: Final = (
     Column("target"),
     Column("message", spare=1),
@@ -102,7 +103,7 @@ def _header(row: Any, attempts: Sequence[Any]) -> list[tuple[str, str]]:
         ("state", row.state),
         ("step", row.step),
         ("reason", row.reason),
-        ("", advice_of(row.reason) if row.state != State.CANCELLED else ""),
+        ("", advice_of(row.reason) if row.state != State.CANCELLED or row.reason in ENDED else ""),
         ("next try", moment(row.next_attempt_at) if row.reason not in PAUSING else None),
         ("profile", row.hris_profile_id),
         ("token until", f"{moment(expires)} ({life})" if expires else None),

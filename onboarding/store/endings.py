@@ -17,6 +17,7 @@ from onboarding.runs import ACTIVE, Reason, State, Step
 from onboarding.store import consents, data_keys, facts, revocations, tokens
 from onboarding.store.claims import mark_crashed
 from onboarding.store.revocations import Cause, Result
+from onboarding.store.runs import note
 from onboarding.store.sql import from_now, one_of
 from onboarding.store.tables import runs, worker_tokens
 
@@ -63,6 +64,7 @@ def terminate(db: Connection, contract_id: str, organization_id: str, lease_s: f
     run = db.execute(_RUN, {"contract": contract_id}).one_or_none()
     if run is not None:
         _stop(db, run, _CANCEL, reason=Reason.CONTRACT_TERMINATED)
+        note(db, "deel", "terminate", "the contract has ended", run)
         organization_id = run.organization_id
     _cut_off(db, Cause.TERMINATED, run, (contract_id, organization_id), lease_s)
 

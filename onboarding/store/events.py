@@ -17,6 +17,7 @@ from onboarding.events import Answer, Consented, Dead, Ending, Event, Ignored, M
 from onboarding.runs import Facts, State, Step
 from onboarding.store import data_keys, endings, facts, news, revocations
 from onboarding.store.line import TAKEN, Line, limits, room_in
+from onboarding.store.runs import note
 from onboarding.store.sql import from_now, seconds
 from onboarding.store.tables import dead_letters, events, runs
 from onboarding.store.upsert import insert_or_ignore, or_ignore
@@ -25,19 +26,20 @@ from onboarding.vault import Keyring, open_sealed, seal
 DEAD_LETTERS = "dead-letters"  # the data key of all of them
 KEPT_BYTES = 1 << 20
 _PLAIN = [column for column in dead_letters.c if column.name != "sealed"]
-HOME = "home"  # stands for the organisation of the configured token until Deel has told its id
+HOME = news.HOME
 NO_WORD = "(sealed)"  # in place of a routing key that may be more than one: the letter's sealed part has it
 # As a type's: no white space, no "@", so that no sender makes a column of ours hold an address.
 _ROUTING_KEY = re.compile(r"[A-Za-z0-9._:/#*-]{0,255}")
 
-ENDS = {revocations.Cause.TERMINATED: Why.CONTRACT_TERMINATED, revocations.Cause.ERASED: Why.ERASED}
+ENDS: dict[str, Why] = {revocations.Cause.TERMINATED: Why.CONTRACT_TERMINATED, revocations.Cause.ERASED: Why.ERASED}
 """Why a contract's event starts no run any more."""
 _RUN_OF = select(runs.c.id).where(runs.c.contract_id == bindparam("contract")).scalar_subquery().label("run_id")
 _ENDED = revocations.ended_of(bindparam("contract")).label("ended")
 _LOOK = select(_RUN_OF, _ENDED, *TAKEN)
-_KNOWN = select(
-    _RUN_OF, _ENDED, select(runs.c.state).where(runs.c.contract_id == bindparam("contract")).scalar_subquery()
+_RUN = select(runs.c.id, runs.c.state, runs.c.organization_id, runs.c.contract_id).where(
+    runs.c.contract_id == bindparam("contract")
 )
+_WHY_ENDED = select(_ENDED)
 # a new hire whom a backfill had found before the event came
 _TO_THE_LIVING = (
     update(runs).where(runs.c.id == bindparam("run"), runs.c.behind, runs.c.fence == 0).values(behind=False)
@@ -206,7 +208,7 @@ def _file_event(db: Connection, event: Event, filing: Filing, filed: Filed) -> N
 
 
 def _heed(db: Connection, event: Event | News, run_id: str, filing: Filing, filed: Filed) -> None:
-    changed = news.heed(db, filing.keyring, run_id, event.told, signed=event.signed)
+    changed = news.heed(db, filing.keyring, run_id, event)
     if changed is not None:
         news.mark(db, event.dedup_key, changed)
         filed.changed.append(changed)
@@ -216,7 +218,7 @@ def _file_news(db: Connection, told: News, filing: Filing, filed: Filed) -> None
     """Of a contract's run; of a worker's, where the event names no contract."""
     run_ids: list[str] = []
     if told.contract_id is not None:
-        run_ids = [row.run_id for row in db.execute(_KNOWN, {"contract": told.contract_id}) if row.run_id]
+        run_ids = [row.id for row in db.execute(_RUN, {"contract": told.contract_id})]
     elif told.hris_profile_id is not None:
         run_ids = news.of_profile(db, told.hris_profile_id)
     word, why = ("accepted", "run_exists") if run_ids else ("ignored", Why.NO_RUN)
@@ -226,30 +228,40 @@ def _file_news(db: Connection, told: News, filing: Filing, filed: Filed) -> None
 
 
 def _file_ending(db: Connection, ending: Ending, filing: Filing) -> None:
-    """Signed, it is done; else it is asked of Deel first: a forged message must kill no worker's token."""
+    """Proven, it is done; else it is asked of Deel first: a forged message must kill no worker's token.
+
+    By the key of another organisation it is not proven: each has its own, and knows it.
+    """
     contract, organization_id = ending.contract_id, ending.organization_id or filing.home_organization
-    run_id, ended, state = db.execute(_KNOWN, {"contract": contract}).one()
-    over = ended is not None and state in (None, State.CANCELLED)
-    if over or (run_id is None and not ending.signed):
+    run = db.execute(_RUN, {"contract": contract}).one_or_none()
+    run_id = run.id if run else None
+    ended = db.execute(_WHY_ENDED, {"contract": contract}).scalar_one() or ""
+    over = ended and (run is None or run.state == State.CANCELLED)
+    proven = ending.signed and (run is None or news.is_of(run, ending))
+    if over or (run is None and not proven):
         word, why = ("duplicate", ENDS[ended]) if over else ("ignored", Why.NO_RUN)
         _disposed(db, ending, word, why, contract_id=contract, run_id=run_id)
         return
-    noted = Why.CONTRACT_TERMINATED if ending.signed else "ending_unsigned"
+    noted = Why.CONTRACT_TERMINATED if proven else "ending_unproven"
     if not _disposed(db, ending, "accepted", noted, contract_id=contract, run_id=run_id):
         return
-    if ending.signed:
+    if proven:
         endings.terminate(db, contract, organization_id, filing.line.lease_s)
     else:
-        revocations.want(db, revocations.Cause.TERMINATED, contract, organization_id, None, confirm=True)
+        revocations.ask(db, contract, run.organization_id if run else organization_id)
 
 
 def _file_consent(db: Connection, consented: Consented, filing: Filing) -> None:
     contract, given = consented.contract_id, consented.given
-    run_id = db.execute(_KNOWN, {"contract": contract}).one().run_id
+    run: Any = db.execute(_RUN, {"contract": contract}).one_or_none()
+    run_id = run.id if run else None
     why = "consent_given" if given else "consent_withdrawn"
     if _disposed(db, consented, "accepted", why, contract_id=contract, run_id=run_id):
         required, lease_s = filing.consent_required, filing.line.lease_s
-        endings.decide(db, contract, consented.evidence, given=given, required=required, lease_s=lease_s)
+        said = consented.evidence
+        endings.decide(db, contract, said, given=given, required=required, lease_s=lease_s)
+        if run is not None:
+            note(db, said.who, "consent" if given else "consent_withdrawn", f"{said.evidence}, {said.version}", run)
 
 
 def _disposed(

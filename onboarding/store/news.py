@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import Boolean, Connection, Row, bindparam, distinct, func, or_, select, update
 
+from onboarding.events import Ending, Event, News
 from onboarding.runs import ACTIVE, Reason, State, Step
 from onboarding.store import facts
 from onboarding.store.sql import from_now, one_of
@@ -23,6 +24,8 @@ from onboarding.vault import Keyring, VaultError
 log = structlog.get_logger(__name__)
 
 CHANGED_INPUT: Final = "changed_input"
+HOME: Final = "home"
+"""Stands for the organisation of the configured token until Deel has told its id."""
 
 _RUN = select(runs).where(runs.c.id == bindparam("run"))
 _BY_PROFILE = select(runs.c.id).where(runs.c.hris_profile_id == bindparam("profile")).order_by(runs.c.created_at)
@@ -87,12 +90,19 @@ def of_profile(db: Connection, profile: str) -> list[str]:
     return list(db.execute(_BY_PROFILE, {"profile": profile}).scalars())
 
 
-def heed(db: Connection, keyring: Keyring, run_id: str, told: Told | None, *, signed: bool) -> ChangedInput | None:
+def is_of(run: Any, event: Event | News | Ending) -> bool:
+    """Whether the event is of the run's organisation: a contract keeps the one that it has."""
+    return event.organization_id is None or run.organization_id in (event.organization_id, HOME)
+
+
+def heed(db: Connection, keyring: Keyring, run_id: str, event: Event | News) -> ChangedInput | None:
     """Take what the run lacks, wake it where it waits for such a thing, and say which facts differ."""
     run = db.execute(_RUN, {"run": run_id}).one()
+    proven = event.signed and is_of(run, event)
+    told = event.told if proven else None
     if told is not None and told.hris_profile_id is not None and run.hris_profile_id is None:
         db.execute(_TAKE_PROFILE, {"run": run_id, "profile": told.hris_profile_id})
-    db.execute(_WAKE, {"run": run_id, "proven": signed})
+    db.execute(_WAKE, {"run": run_id, "proven": proven})
     differing = tuple(_differing(db, keyring, run, told)) if told is not None else ()
     return ChangedInput(run_id, run.contract_id, run.organization_id, differing) if differing else None
 

@@ -21,6 +21,9 @@ NOTHING_LIVES_S: Final = 25 * 3600.0
 """After a wish: whatever token there was has ended by itself (they live 24 h, by a clock that is not ours)."""
 
 
+ASK_AGAIN_S: Final = 60.0
+
+
 class Cause(StrEnum):
     """Why a token is to be revoked."""
 
@@ -96,6 +99,15 @@ def want(
     insert_or_ignore(db, revocations, **named, confirm=confirm, wish=0, wanted_at=_now(db), tries=0)
     wished = {"contract": contract_id, "cause": cause, "due_in": due_in, "confirm": confirm}
     db.execute(_WANT, wished | {"hris_profile_id": profile})
+
+
+def ask(db: Connection, contract_id: str, organization_id: str) -> None:
+    """Somebody says that a contract has ended, and did not prove it: Deel is asked, once in a minute at most."""
+    asked = db.execute(select(_OF.done_at).where(_ROW), {"contract": contract_id, "cause": Cause.TERMINATED})
+    before = asked.one_or_none()
+    if before is None or before.done_at is not None:
+        due_in = 0.0 if before is None else ASK_AGAIN_S
+        want(db, Cause.TERMINATED, contract_id, organization_id, None, due_in=due_in, confirm=True)
 
 
 def settle(

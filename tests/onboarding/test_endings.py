@@ -18,9 +18,9 @@ from onboarding.events import Message
 from onboarding.runs import Step
 from onboarding.store import consents, endings, revocations, runs
 from onboarding.store.sql import from_now
+from onboarding.store.tables import audit, turns
 from onboarding.store.tables import events as events_table
 from onboarding.store.tables import revocations as wishes
-from onboarding.store.tables import turns
 from tests.onboarding.worlds import Death, Driver, driver
 
 GIVEN = {"type": "worker.consent.given", "evidence": "DOC-1", "version": "terms-3", "channel": "portal"}
@@ -109,6 +109,8 @@ def test_the_end_of_a_contract_revokes_its_token(onboard: Driver, event_type: st
     assert revoke(onboard) == 1
     assert onboard.deel.live_token("c-1") is None
     assert (wish(onboard).result, wish(onboard).http_status) == ("revoked", 204)
+    lines = onboard.store.read(lambda db: db.execute(select(audit.c.who, audit.c.did).order_by(audit.c.id)).all())
+    assert [tuple(line) for line in lines] == [("deel", "terminate"), ("upkeep", "token_revoked")]
     assert revoke(onboard) == 0
 
 
@@ -158,7 +160,7 @@ def test_an_unsigned_end_is_asked_of_deel_first(onboard: Driver):
     """A forged message kills no token, a true one does."""
     hire_completed(onboard)
     take(onboard, "contract.terminated", signed=False)
-    assert last_event(onboard) == ("accepted", "ending_unsigned")
+    assert last_event(onboard) == ("accepted", "ending_unproven")
     assert onboard.run().state == "completed"
     assert revoke(onboard) == 1
     assert wish(onboard).result == "not_confirmed"
@@ -166,10 +168,29 @@ def test_an_unsigned_end_is_asked_of_deel_first(onboard: Driver):
 
     onboard.deel.ends("c-1", on="2026-01-05")
     tell(onboard, {"type": "contract.terminated"})
-    assert revoke(onboard) == 1
+    assert revoke(onboard) == 0
+    assert revoke(onboard, after_s=61) == 1
     assert onboard.run().state == "cancelled"
     assert revoke(onboard) == 1
     assert onboard.deel.live_token("c-1") is None
+
+
+def test_an_end_by_another_organisations_key_is_asked_of_deel_too(onboard: Driver):
+    """Each has a key of its own, and knows it."""
+    hire_completed(onboard)
+    take(onboard, "contract.terminated", organization_id="org-2")
+    assert last_event(onboard) == ("accepted", "ending_unproven")
+    assert onboard.run().state == "completed"
+
+
+def test_who_cries_wolf_spends_one_call_a_minute(onboard: Driver):
+    """However often it is said."""
+    hire_completed(onboard)
+    for number in range(3):
+        tell(onboard, {"type": "contract.terminated"}, id=str(number))
+    assert revoke(onboard) == 1
+    tell(onboard, {"type": "contract.terminated"}, id="last")
+    assert revoke(onboard, after_s=50) == 0
 
 
 def test_an_unsigned_end_of_tomorrow_is_none_yet(onboard: Driver):
