@@ -28,10 +28,14 @@ WITHDRAWN = GIVEN | {"type": "worker.consent.withdrawn"}
 LEASE_S = 60.0
 
 
+on_both = pytest.mark.parametrize("onboard", ["sqlite", "postgres"], indirect=True)
+"""Where a statement is of more than the usual kind."""
+
+
 @pytest.fixture
-def onboard(store_url: str) -> Iterator[Driver]:
-    """On both databases."""
-    with driver(store_url) as made:
+def onboard(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """On SQLite, or on both databases."""
+    with driver(request.getfixturevalue(f"{getattr(request, 'param', 'sqlite')}_url")) as made:
         yield made
 
 
@@ -97,6 +101,7 @@ def share_profile(onboard: Driver, contract: str, other: str) -> None:
 # --- the contract has ended
 
 
+@on_both
 @pytest.mark.parametrize("event_type", ["contract.terminated", "contract.status.updated"])
 def test_the_end_of_a_contract_revokes_its_token(onboard: Driver, event_type: str):
     """In the vault before the message is acknowledged, at Deel at upkeep's next turn; the run is cancelled."""
@@ -137,6 +142,7 @@ def test_what_waits_is_cancelled(onboard: Driver, steps: int):
     assert wish(onboard).result == ("revoked" if steps > 1 else "nothing")
 
 
+@on_both
 def test_an_end_that_comes_before_the_beginning_prevents_it(onboard: Driver):
     """Webhooks keep no order."""
     onboard.deel.has_contract("c-1")
@@ -238,6 +244,7 @@ def test_an_ended_contract_that_is_replayed_is_asked_about(onboard: Driver):
 # --- one worker, two contracts, one token
 
 
+@on_both
 def test_the_token_that_another_contract_needs_stays(onboard: Driver):
     """Until that one ends too."""
     hire_completed(onboard)
@@ -252,6 +259,7 @@ def test_the_token_that_another_contract_needs_stays(onboard: Driver):
     assert onboard.deel.live_token("c-1") is None
 
 
+@on_both
 def test_of_two_contracts_that_end_at_once_one_revokes(onboard: Driver):
     """Each would leave the token to the other."""
     hire_completed(onboard)
@@ -292,6 +300,7 @@ def test_a_death_anywhere_is_only_a_delay(onboard: Driver, point: str):
     assert onboard.deel.live_token("c-1") is None
 
 
+@on_both
 def test_a_claimed_one_is_nobody_elses(onboard: Driver):
     """Two beats, one DELETE."""
     hire_completed(onboard)
@@ -353,6 +362,7 @@ def test_a_token_that_is_being_issued_meanwhile_is_revoked_too(onboard: Driver, 
     assert onboard.deel.live_token("c-1") is None
 
 
+@on_both
 def test_nothing_is_issued_while_a_revocation_is_open(consenting: Driver):
     """Its DELETE would end the new token as well; it goes on by itself once that is done."""
     tell(consenting, GIVEN)
@@ -387,6 +397,7 @@ def test_one_that_is_done_while_the_step_looks_is_not_waited_for(consenting: Dri
     assert consenting.recover() == "completed"
 
 
+@on_both
 def test_an_older_wishs_end_does_not_settle_a_newer_one(onboard: Driver):
     """The DELETE that was under way was not about the token that came since."""
     hire_completed(onboard)
@@ -413,6 +424,7 @@ def test_no_token_before_a_consent_and_no_cost_until_then(consenting: Driver):
     assert consenting.recover() == "completed"
 
 
+@on_both
 def test_a_withdrawal_revokes_and_a_second_consent_starts_again(consenting: Driver):
     """By itself; nobody is told a second time that the onboarding completed."""
     tell(consenting, GIVEN)
@@ -458,6 +470,7 @@ def test_where_no_consent_is_asked_for_a_withdrawal_is_only_kept(onboard: Driver
     assert onboard.store.read(lambda db: consents.withdrawn(db, "c-1"))
 
 
+@on_both
 def test_the_time_of_the_decision_counts_not_of_the_message(consenting: Driver):
     """A withdrawal that overtakes the consent before it wins; at one time, what came last does."""
     tell(consenting, WITHDRAWN, time="2026-02-01T00:00:00Z")

@@ -23,10 +23,14 @@ OTHER = "canary.other@example.com"
 STRANGER = "5f4e1f77-0f1c-4f6d-8b0f-1b1b4b1b1b1b"
 
 
+on_both = pytest.mark.parametrize("onboard", ["sqlite", "postgres"], indirect=True)
+"""Where a statement is of more than the usual kind."""
+
+
 @pytest.fixture
-def onboard(store_url: str) -> Iterator[Driver]:
-    """On both databases."""
-    with driver(store_url) as made:
+def onboard(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """On SQLite, or on both databases."""
+    with driver(request.getfixturevalue(f"{getattr(request, 'param', 'sqlite')}_url")) as made:
         yield made
 
 
@@ -98,6 +102,7 @@ def test_news_of_a_contract_wakes_a_run_that_waits_for_it(onboard: Driver, event
     assert onboard.carry() == "completed"
 
 
+@on_both
 @pytest.mark.parametrize(("signed", "state"), [(True, "pending"), (False, "failed")])
 def test_what_deel_signed_wakes_a_parked_one_too(onboard: Driver, signed: bool, state: str):
     """It lacked just this. Anybody else's word leaves it to the engineer."""
@@ -118,6 +123,7 @@ def test_a_run_parked_for_another_reason_sleeps_on(onboard: Driver, reason: str)
     assert (onboard.run().state, onboard.run().reason) == ("failed", reason)
 
 
+@on_both
 def test_a_profile_that_an_event_brings_is_not_made_again(onboard: Driver):
     """It saves the call, and is Deel's own word."""
     onboard.hire()
@@ -129,6 +135,7 @@ def test_a_profile_that_an_event_brings_is_not_made_again(onboard: Driver):
 # --- contradicts
 
 
+@on_both
 @pytest.mark.parametrize(
     ("worker", "extra", "differs"),
     [
@@ -184,6 +191,7 @@ def test_the_same_message_again_raises_no_second_one(onboard: Driver, reported):
     assert len(reported) == 1
 
 
+@on_both
 def test_a_replay_from_the_first_step_takes_the_new_facts(onboard: Driver, reported):
     """And settles the alarm."""
     onboard.hire()
