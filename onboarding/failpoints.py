@@ -28,6 +28,14 @@ STEP_POINTS: Final = (
     "recording",  # before the outcome's transaction
     "recorded",  # it is committed, nothing is published or acknowledged
 )
+REVOKE_POINTS: Final = (
+    "revoke.claiming",  # before a revocation's next try is committed
+    "revoke.claimed",
+    "revoke.calling",  # before Deel is asked whether a contract has ended, or to end a worker's session
+    "revoke.called",
+    "revoke.recording",  # before what came of it is committed
+    "revoke.recorded",
+)
 POINTS: Final = frozenset(
     [f"{step}.{point}" for step in STEPS for point in STEP_POINTS]
     + [
@@ -47,12 +55,7 @@ POINTS: Final = frozenset(
         "upkeep.recorded",
         "upkeep.calling",  # before onboarding.failed is sent to a target
         "upkeep.called",
-        "revoke.claiming",  # before a revocation's next try is committed
-        "revoke.claimed",
-        "revoke.calling",  # before Deel is asked whether a contract has ended, or to end a worker's session
-        "revoke.called",
-        "revoke.recording",  # before what came of it is committed
-        "revoke.recorded",
+        *REVOKE_POINTS,
     ]
 )
 

@@ -279,10 +279,7 @@ def test_of_two_contracts_that_end_at_once_one_revokes(onboard: Driver):
 # --- deaths, failures, races
 
 
-POINTS = [point for point in sorted(failpoints.POINTS) if point.startswith("revoke.")]
-
-
-@pytest.mark.parametrize("point", [*POINTS, "store.committing", "store.committed"])
+@pytest.mark.parametrize("point", [*failpoints.REVOKE_POINTS, "store.committing", "store.committed"])
 def test_a_death_anywhere_is_only_a_delay(onboard: Driver, point: str):
     """The wish lies in the store until it is settled there."""
     hire_completed(onboard)
