@@ -39,8 +39,8 @@ def record(
     channel: str | None = None,
     decided_at: datetime | None = None,
     given: bool = True,
-) -> datetime:
-    """Put a consent, or its withdrawal, on record; a run that waited for it goes on. Returns when it was decided.
+) -> None:
+    """Put a consent, or its withdrawal, on record; a run that waited for it goes on.
 
     One of tomorrow is of now: else no withdrawal could ever come after it. Whoever withdraws wants more than this:
     `endings.decide`.
@@ -53,7 +53,6 @@ def record(
     db.execute(insert(consents).values(contract_id=contract_id, given=given, at=now, decided_at=at, **line))
     if _given(db, contract_id):
         nudge(db, contract_id)
-    return at
 
 
 def given(db: Connection, contract_id: str) -> bool:

@@ -7,7 +7,6 @@ flight still learns is written, and the revocation at Deel is wished. Doing it a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, case, select, update
@@ -63,22 +62,20 @@ def terminate(db: Connection, contract_id: str, organization_id: str, lease_s: f
     """The contract has ended: its run is cancelled, and the token revoked unless another contract needs it."""
     run = db.execute(_RUN, {"contract": contract_id}).one_or_none()
     if run is not None:
-        _stop(db, run, _CANCEL, reason=Reason.CONTRACT_TERMINATED)
+        if run.reason != Reason.ERASED:  # which is more
+            _stop(db, run, _CANCEL, reason=Reason.CONTRACT_TERMINATED)
         note(db, "deel", "terminate", "the contract has ended", run)
         organization_id = run.organization_id
     _cut_off(db, Cause.TERMINATED, run, (contract_id, organization_id), lease_s)
 
 
-def decide(
-    db: Connection, contract_id: str, said: Evidence, *, given: bool, required: bool, lease_s: float
-) -> datetime:
+def decide(db: Connection, contract_id: str, said: Evidence, *, given: bool, required: bool, lease_s: float) -> None:
     """Put a consent or its withdrawal on record. The latest decision counts, whatever came last.
 
-    Withdrawn, where consent is `required`: the run waits for another one, and the token is revoked. Returns when it
-    was decided.
+    Withdrawn, where consent is `required`: the run waits for another one, and the token is revoked.
     """
     run = db.execute(_RUN, {"contract": contract_id}).one_or_none()
-    at = consents.record(
+    consents.record(
         db,
         contract_id,
         evidence=said.evidence,
@@ -91,7 +88,6 @@ def decide(
     if required and run is not None and not given and not consents.given(db, contract_id):
         _stop(db, run, _WAIT)
         _cut_off(db, Cause.WITHDRAWN, run, (contract_id, run.organization_id), lease_s)
-    return at
 
 
 def erase(db: Connection, contract_ids: Sequence[str], lease_s: float) -> None:

@@ -19,8 +19,6 @@ from onboarding.store.upsert import insert_or_ignore
 
 NOTHING_LIVES_S: Final = 25 * 3600.0
 """After a wish: whatever token there was has ended by itself (they live 24 h, by a clock that is not ours)."""
-
-
 ASK_AGAIN_S: Final = 60.0
 
 

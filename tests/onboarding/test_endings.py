@@ -494,3 +494,17 @@ def test_a_consent_that_comes_twice_is_one_line(consenting: Driver):
     (line,) = consenting.store.read(lambda db: consents.of_contract(db, "c-1"))
     assert (line.evidence, line.version, line.channel, line.who) == ("DOC-1", "terms-3", "portal", "hris")
     assert line.decided_at.isoformat() == "2026-01-01T00:00:00+00:00"
+
+
+def test_an_erased_contract_that_ends_stays_erased(onboard: Driver):
+    """Else a replay could bring it back."""
+    hire_completed(onboard)
+    onboard.deel.ends("c-1", on="2026-01-05")
+    tell(onboard, {"type": "contract.terminated"})
+    onboard.store.write(lambda db: endings.erase(db, ["c-1"], LEASE_S))
+    for _ in range(3):
+        revoke(onboard, after_s=61)
+    assert onboard.run().reason == "erased"
+    assert [row.done_at is None for row in onboard.store.read(lambda db: revocations.of_contract(db, "c-1"))] == [
+        False
+    ] * 2

@@ -275,3 +275,12 @@ def test_show_has_a_note_of_each_consent_alarm_and_revocation(onboarding: Desk, 
     assert "onboarding replay contract-of-run-1 --from contract_created" in result.stderr
     said = onboarding("stats").stdout
     assert re.search(r"changed inputs +1\nto be revoked +1\n", said)
+
+
+@pytest.mark.parametrize("reason", ["contract_terminated", "erased"])
+def test_no_token_leaves_for_a_contract_that_has_ended(onboarding: Desk, reason: str):
+    """Although another contract of the worker keeps it alive."""
+    add_completed(onboarding.store, state="cancelled", reason=reason)
+    result = onboarding("token", "run-1", "--because", "a call")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert onboarding.audit() == []
