@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from onboarding.deel import Contract, ContractPage, Deel, TryLater
+from onboarding.deel_events import ENDED
 from onboarding.envelopes import Source
 from onboarding.events import Event
 from onboarding.runs import Backoff
@@ -24,9 +25,6 @@ TYPE: Final = "contract.listed"
 TRIES: Final = 5
 LONGEST_WAIT_S: Final = 60.0
 """Who waits for longer, whatever Deel asks for, is told and may begin again later."""
-ENDED: Final = frozenset(("completed", "cancelled", "user_cancelled", "rejected"))
-"""Statuses that no onboarding follows. They are dropped here and not by Deel, whose filter knows fewer statuses than
-its answers have: one that it does not know would never be found."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +84,8 @@ def _wait_s(state: RetryCallState) -> float:
 
 
 def _is_wanted(contract: Contract, since: datetime | None) -> bool:
+    # dropped here and not by Deel, whose filter knows fewer statuses than its answers have: one that it does not know
+    # would never be found
     if contract.type != "eor" or contract.status in ENDED:
         return False
     return since is None or contract.created_at is None or contract.created_at >= since

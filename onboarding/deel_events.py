@@ -5,25 +5,34 @@ from __future__ import annotations
 from typing import Final
 
 CONTRACT_CREATED: Final = "contract.created"
+STATUS_UPDATED: Final = "contract.status.updated"
+CONTRACT_TERMINATED: Final = "contract.terminated"
+EMPLOYEE_CREATED: Final = "employee.created.eor"
+WORKER_CREATED: Final = "worker.v2.created"
+ONBOARDING_UPDATED: Final = "onboarding.status.updated"
+
+EOR: Final = "eor"
+ENDED: Final = frozenset(("completed", "cancelled", "user_cancelled", "rejected", "terminated"))
+"""A contract's statuses that no onboarding follows. The last is in none of Deel's lists, and means what it says."""
 
 _NAMES: Final = frozenset(
     {
         CONTRACT_CREATED,
-        "contract.status.updated",
+        STATUS_UPDATED,
         "contract.amended",
         "contract.duplicated",
-        "contract.terminated",
+        CONTRACT_TERMINATED,
         "contract.archived",
         "contract.sign.team-member-invited",
-        "employee.created.eor",
+        EMPLOYEE_CREATED,
         "employee.created.direct",
         "employee.created.contractor",
         "employee.updated.direct",
         "worker.created",
-        "worker.v2.created",
+        WORKER_CREATED,
         "worker.v2.updated",
         "worker.v2.deleted",
-        "onboarding.status.updated",
+        ONBOARDING_UPDATED,
         "onboarding.checklist.updated",
         "eor.quote.created",
         "eor.amendment.status.updated",

@@ -41,6 +41,7 @@ class Envelope:
     identity: list[str] | None  # what identifies the event, where its sender said so
     organization_id: object = None  # of all elements; None: each may name its own
     subject: object = None  # the contract id of an element that names none
+    time: object = None  # of the occurrence, as a CloudEvent has it
     simulated: bool = False
     signed: bool = False
 
@@ -96,6 +97,7 @@ def _cloud_event(attributes: Mapping[str, object], data: object) -> Envelope:
         elements=_elements({} if data is None else data),
         identity=["id", source, event_id] if event_id else occurrence,
         subject=attributes.get("subject"),
+        time=time or None,
     )
 
 

@@ -1,13 +1,14 @@
 """HRIS messages of every shape -> one event. Pure: bytes, headers and keys in, answers out; it never raises.
 
 Accepted: Deel's webhook body as it is, a CloudEvent 1.0 (structured, or binary as the AMQP binding has it),
-and the plain form {"type", "contract_id", "organization_id"?, "id"?}. Only `contract.created` starts a run.
+and the plain form {"type", "contract_id", "organization_id"?, "id"?}. What each type asks for: `meanings`.
 
 Dedup keys: two messages may share one only if they mean the same, or a forged message could suppress a genuine
 one. So a key is a digest of the kind of answer; source; signed or not; type, contract and organisation; and of what
 identifies the event: its own id, else (of a CloudEvent) source, type, subject and time, else the raw body and
 the place in it. A forged message with a genuine event's id is then either another event, or, unsigned as
-both are, starts the very run that the genuine one would start.
+both are, starts the very run that the genuine one would start. A consent is always identified by what it says: one
+with another time or proof is another.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
-from onboarding import deel_events, signatures, strict_json
+from onboarding import deel_events, meanings, signatures, strict_json
+from onboarding.consent_events import evidence_of
 from onboarding.envelopes import Envelope, Source, WrongShape, absent, attributes_of, open_envelope
+from onboarding.meanings import Meaning
+from onboarding.read_as import Answer, Consented, Dead, Ending, Event, Ignored, News, Why
 from onboarding.signatures import Verdict
 from onboarding.told import Told, facts
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pydantic import SecretStr
+
+__all__ = ["Answer", "Consented", "Dead", "Ending", "Event", "Ignored", "Message", "News", "Told", "Why", "read"]
 
 MAX_BODY_BYTES: Final = 256 * 1024
 MAX_ELEMENTS: Final = 1000
@@ -37,54 +42,6 @@ MAX_ELEMENTS: Final = 1000
 _TYPE: Final = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _ID: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._~-]{1,128}")  # safe as a part of a URL's path
 _PLAIN_ENCODINGS: Final = ("", "utf-8", "utf8", "us-ascii", "ascii", "identity", "binary")
-
-
-class Why(StrEnum):
-    """Why a message starts no run, and what a tired engineer does about it."""
-
-    advice: str
-
-    def __new__(cls, word: str, advice: str) -> Self:
-        """A member is its word; the advice goes with it."""
-        member = str.__new__(cls, word)
-        member._value_ = word
-        member.advice = advice
-        return member
-
-    # ignored
-    SIMULATION = "simulation", "A delivery that Deel simulated. Nothing to do: it must start no run."
-    TYPE_NOT_USED = "type_not_used", "An event of Deel's that starts nothing here. Nothing to do."
-    UNKNOWN_TYPE = (
-        "unknown_type",
-        "No event of Deel's. If it should start a run, its sender must write `contract.created`.",
-    )
-    # dead
-    BAD_SIGNATURE = (
-        "bad_signature",
-        "Not signed with its label's key. Compare ONBOARDING_WEBHOOK_SECRETS with Deel, then have it sent again.",
-    )
-    TOO_LARGE = (
-        "too_large",
-        "Over 256 KiB. Let its sender send ids only: the facts are fetched from Deel.",
-    )
-    TOO_DEEP = "too_deep", "JSON nested over 50 levels: no HRIS needs that. Mend its sender."
-    TOO_MANY = "too_many", "Over 1000 elements in one message. Let its sender send smaller ones."
-    UNSUPPORTED_ENCODING = "unsupported_encoding", "Compressed, or not UTF-8. Let its sender send plain UTF-8."
-    NOT_JSON = "not_json", "No JSON in UTF-8. Mend its sender."
-    DUPLICATE_KEYS = "duplicate_keys", "An object has one key twice, so nobody knows which counts. Mend its sender."
-    WRONG_SHAPE = (
-        "wrong_shape",
-        "Neither Deel's webhook body, a CloudEvent 1.0 nor the plain form, or it names no event type. Mend its sender.",
-    )
-    NO_CONTRACT_ID = "no_contract_id", "It names no contract. Mend its sender, or `onboarding send` it by hand."
-    BAD_CONTRACT_ID = (
-        "bad_contract_id",
-        "Its contract id is none: 1 to 128 of letters, digits and . _ ~ - are. Mend its sender.",
-    )
-    BAD_ORGANIZATION_ID = (
-        "bad_organization_id",
-        "Its organisation id is none: 1 to 128 of letters, digits and . _ ~ - are. Mend its sender.",
-    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,44 +58,6 @@ class Message:
     def __repr__(self) -> str:
         """Size and routing key, no more."""
         return f"Message({len(self.body)} bytes, routing_key={self.routing_key!r})"
-
-
-@dataclass(frozen=True)
-class Event:
-    """Starts a run, unless its contract has one."""
-
-    dedup_key: str
-    source: Source
-    type: str
-    contract_id: str
-    organization_id: str | None  # None: the organisation of the configured token
-    signed: bool  # by Deel, with a key that we know
-    told: Told | None  # only when signed, or listed by Deel
-    behind: bool = False  # the runs of other events go first
-
-
-@dataclass(frozen=True)
-class Ignored:
-    """Understood, and nothing to do."""
-
-    dedup_key: str
-    source: Source
-    type: str
-    contract_id: str | None
-    organization_id: str | None
-    why: Why
-
-
-@dataclass(frozen=True)
-class Dead:
-    """Not understood, or not believed: a dead letter."""
-
-    dedup_key: str
-    source: Source
-    why: Why
-
-
-Answer = Event | Ignored | Dead
 
 
 class _Refused(Exception):  # noqa: N818 - what becomes of the message, no error of ours
@@ -231,28 +150,61 @@ def _answer(envelope: Envelope, event_type: str, element: object, place: list[ob
     named_contract = _named_contract(envelope, event_type, fields)
     named_organization = _first(envelope.organization_id, fields.get("organization_id"))
     contract_id, organization_id = _id(named_contract), _id(named_organization)
+    meaning = meanings.meaning_of(event_type, fields, source)
     # An id identifies the event only together with its contract: one message may tell of several.
-    identity = envelope.identity if contract_id and envelope.identity else place
+    identity = envelope.identity if contract_id and envelope.identity and meaning is not Meaning.CONSENT else place
     about = (envelope.signed, event_type, contract_id, organization_id, identity)
-    if why := _ignored(envelope, event_type):
+    if why := _ignored(envelope, event_type, meaning):
         return Ignored(_key(source, "ignored", why, *about), source, event_type, contract_id, organization_id, why)
     if not isinstance(element, dict):
         why = Why.WRONG_SHAPE
-    elif contract_id is None:
+    elif contract_id is None and not (meaning is Meaning.NEWS and absent(named_contract)):
         why = Why.NO_CONTRACT_ID if absent(named_contract) else Why.BAD_CONTRACT_ID
     elif organization_id is None and not absent(named_organization):
         why = Why.BAD_ORGANIZATION_ID
     else:
-        told = facts(element) if envelope.signed else None
         key = _key(source, "event", *about)
-        return Event(key, source, event_type, contract_id, organization_id, envelope.signed, told)
+        understood = _understood(envelope, meaning, fields, (key, source, event_type, contract_id, organization_id))
+        if understood is not None:
+            return understood
+        why = Why.CONSENT_INCOMPLETE
     return Dead(_key(source, "dead", why, place), source, why)
 
 
-def _ignored(envelope: Envelope, event_type: str) -> Why | None:
+def _understood(
+    envelope: Envelope,
+    meaning: Meaning | None,
+    fields: Mapping[str, object],
+    named: tuple[str, Source, str, str | None, str | None],
+) -> Answer | None:
+    """None: a consent that proves nothing."""
+    key, source, event_type, contract_id, organization_id = named
+    if meaning is Meaning.NEWS or contract_id is None:
+        profile, told = meanings.profile_of(event_type, fields), _told(envelope, event_type, fields)
+        return News(key, source, event_type, contract_id, profile, organization_id, envelope.signed, told)
+    if meaning is Meaning.ENDING:
+        return Ending(key, source, event_type, contract_id, organization_id, envelope.signed)
+    if meaning is Meaning.CONSENT:
+        given = event_type == meanings.CONSENT_GIVEN
+        evidence = evidence_of(fields, envelope.time, given=given)
+        if evidence is None:
+            return None
+        return Consented(key, source, event_type, contract_id, organization_id, given, evidence)
+    told = _told(envelope, event_type, fields)
+    return Event(key, source, event_type, contract_id, organization_id, envelope.signed, told)
+
+
+def _told(envelope: Envelope, event_type: str, fields: Mapping[str, object]) -> Told | None:
+    if not envelope.signed:
+        return None
+    told = facts(fields)
+    return told if meanings.tells_type(event_type) else replace(told, contract_type=None)
+
+
+def _ignored(envelope: Envelope, event_type: str, meaning: Meaning | None) -> Why | None:
     if envelope.simulated:
         return Why.SIMULATION
-    if event_type == deel_events.CONTRACT_CREATED:
+    if meaning is not None:
         return None
     return Why.TYPE_NOT_USED if deel_events.known(event_type) else Why.UNKNOWN_TYPE
 

@@ -36,6 +36,14 @@ ACCESS_POINTS: Final = (
     "access.keeping",  # before the token, or that it is dead, is committed
     "access.kept",
 )
+REVOKE_POINTS: Final = (
+    "revoke.claiming",  # before a revocation's next try is committed
+    "revoke.claimed",
+    "revoke.calling",  # before Deel is asked whether a contract has ended, or to end a worker's session
+    "revoke.called",
+    "revoke.recording",  # before what came of it is committed
+    "revoke.recorded",
+)
 POINTS: Final = frozenset(
     [f"{step}.{point}" for step in STEPS for point in STEP_POINTS]
     + [
@@ -56,6 +64,7 @@ POINTS: Final = frozenset(
         "upkeep.calling",  # before onboarding.failed is sent to a target
         "upkeep.called",
         *ACCESS_POINTS,
+        *REVOKE_POINTS,
     ]
 )
 

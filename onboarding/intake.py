@@ -10,12 +10,13 @@ from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from onboarding import observe
-from onboarding.events import Dead, Event, Ignored, Message, read
+from onboarding.events import Answer, Consented, Dead, Ending, Event, Ignored, Message, News, read
 from onboarding.failpoints import fail_point
 from onboarding.store import events, organizations
 from onboarding.store.engine import Store, StoreUnavailable
-from onboarding.store.events import HOME, Filing, NewRun
+from onboarding.store.events import HOME, Filed, Filing, NewRun
 from onboarding.store.line import Line
+from onboarding.store.news import ChangedInput
 from onboarding.vault import Keyring, VaultError
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,7 @@ class Intake:
     signing_keys: Mapping[str, SecretStr]
     line: Line
     fingerprint: str | None = None
+    consent_required: bool = False
 
     def accept(self, message: Message) -> list[NewRun]:
         """File a message; returns the runs that it made, to be nudged. The message may then be acknowledged.
@@ -42,7 +44,7 @@ class Intake:
         """
         answers = read(message, self.signing_keys)
         try:
-            made = self._file(message, answers)
+            filed = self._file(message, answers)
         except (StoreUnavailable, VaultError):
             raise
         except Exception as defect:  # a message that trips us must not stop the queue
@@ -51,7 +53,9 @@ class Intake:
             self.bury(message, "internal_error")
             return []
         _tell(answers)
-        return made
+        for changed in filed.changed:
+            _alarm(changed)
+        return filed.made
 
     def bury(self, message: Message, reason: str, source: str = "hris") -> str:
         """Keep a message that cannot be used where `dead list` shows it; returns the dead letter's id."""
@@ -59,23 +63,38 @@ class Intake:
         log.warning("event_dead", dead_letter=letter, reason=reason)
         return letter
 
-    def _file(self, message: Message, answers: list[Event | Ignored | Dead]) -> list[NewRun]:
-        def filed(db: Connection) -> list[NewRun]:
-            nameless = any(isinstance(each, Event) and each.organization_id is None for each in answers)
+    def _file(self, message: Message, answers: list[Answer]) -> Filed:
+        def file(db: Connection) -> Filed:
+            nameless = any(isinstance(each, Event | Ending) and each.organization_id is None for each in answers)
             home = (organizations.home(db, self.fingerprint) if nameless else None) or HOME
-            return events.file(db, message, answers, Filing(self.keyring, home, self.line))
+            filing = Filing(self.keyring, home, self.line, self.consent_required)
+            return events.file(db, message, answers, filing)
 
         fail_point("intake.recording")
-        made = self.store.write(filed)
+        filed = self.store.write(file)
         fail_point("intake.recorded")
-        return made
+        return filed
 
 
-def _tell(answers: list[Event | Ignored | Dead]) -> None:
+def _alarm(changed: ChangedInput) -> None:
+    log.warning(
+        "changed_input",
+        contract_id=changed.contract_id,
+        run_id=changed.run_id,
+        differs=" ".join(changed.facts),
+        advice=f"onboarding show {changed.contract_id}",
+    )
+    for fact in changed.facts:
+        observe.report_changed_input(changed.contract_id, changed.run_id, fact, changed.organization_id)
+
+
+def _tell(answers: list[Answer]) -> None:
     for answer in answers:
         match answer:
-            case Event():
+            case Event() | News() | Ending():
                 log.info("event_taken", type=answer.type, contract_id=answer.contract_id, signed=answer.signed)
+            case Consented():
+                log.info("event_taken", type=answer.type, contract_id=answer.contract_id)
             case Ignored():
                 log.info("event_ignored", reason=answer.why)
             case Dead():

@@ -41,9 +41,11 @@ __all__ = [
     "leave_logging_to_the_app",
     "mask",
     "remember_secret",
+    "report_changed_input",
     "report_defect",
     "report_parked",
     "report_paused",
+    "report_revocation",
 ]
 
 
@@ -232,6 +234,18 @@ def report_paused(organization_id: str, reason: str) -> None:
     """The organisation's runs all wait; one issue per organisation and reason."""
     tags = {"organization_id": organization_id, "reason": reason}
     _report(["paused", reason, organization_id], f"organisation paused: {reason}", tags)
+
+
+def report_changed_input(contract_id: str, run_id: str, fact: str, organization_id: str) -> None:
+    """An event told another fact than the run has; one issue for each kind of fact, which is all that is told."""
+    tags = {"contract_id": contract_id, "run_id": run_id, "organization_id": organization_id, "fact": fact}
+    _report(["changed_input", fact], f"changed input: {fact}", tags)
+
+
+def report_revocation(contract_id: str, why: str, reason: str, organization_id: str) -> None:
+    """Deel does not end a token that must end; one issue per reason."""
+    tags = {"contract_id": contract_id, "organization_id": organization_id, "reason": reason, "why": why}
+    _report(["revocation", reason], f"token not revoked: {reason}", tags)
 
 
 def report_defect(exception: BaseException) -> None:

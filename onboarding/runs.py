@@ -101,6 +101,15 @@ class Reason(StrEnum):
         "consent_missing",
         "The worker's consent is not on record. Nothing is issued before it is.",
     )
+    CONTRACT_TERMINATED = (
+        "contract_terminated",
+        "The contract has ended: its token was revoked. Nothing to do; where Deel says otherwise by now, replay.",
+    )
+    ERASED = "erased", "The worker was erased: nothing personal can be read again, and nothing starts it anew."
+    TOKEN_REVOKING = (
+        "token_revoking",
+        "The token before is being revoked at Deel. It goes on by itself once that is done.",
+    )
     PAUSED = "paused", "An engineer paused the organisation: `onboarding resume ORG` when it may go on."
     ORG_TOKEN_REJECTED = (
         "org_token_rejected",

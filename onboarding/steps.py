@@ -45,6 +45,8 @@ def contract_created(claim: Claim, world: World) -> AnyOutcome:
     status, request_id = contract.receipt.status, contract.receipt.request_id
     if told.contract_type != "eor":
         return Park(reason=Reason.NOT_EOR, http_status=status, request_id=request_id)
+    if contract.has_ended(datetime.now(UTC)):  # its webhook came late, or out of order
+        return Park(reason=Reason.CONTRACT_TERMINATED, http_status=status, request_id=request_id)
     if not told.emails:
         return Park(reason=Reason.FACTS_INCOMPLETE, http_status=status, request_id=request_id)
     return Done(facts=told, hris_profile_id=told.hris_profile_id, http_status=status, request_id=request_id)
@@ -88,6 +90,8 @@ def issue_token(claim: Claim, world: World) -> AnyOutcome:
     match intent:
         case None:
             raise Late
+        case tokens.Revoking():
+            return Await(reason=Reason.TOKEN_REVOKING)
         case tokens.Kept(expires_at=expires_at):
             return Done(token_expires_at=expires_at)
         case tokens.Intended(issue_number=number, by=by, wished=wished):

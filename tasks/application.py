@@ -22,6 +22,7 @@ from tasks.unpacking import unpack_nothing
 RECONCILE_EVERY_S = 5.0
 FAILURES_EVERY_S = 5.0
 KEEP_ALIVE_EVERY_S = renewals.EVERY_S
+REVOKE_EVERY_S = 5.0
 RETIRE_EVERY_S = 600.0
 
 
@@ -89,6 +90,7 @@ def make_app(settings: Settings) -> Celery:
                 ("onboarding.reconcile", RECONCILE_EVERY_S),
                 ("onboarding.tell_failures", FAILURES_EVERY_S),
                 ("onboarding.keep_alive", KEEP_ALIVE_EVERY_S),
+                ("onboarding.revoke", REVOKE_EVERY_S),
                 ("onboarding.retire", RETIRE_EVERY_S),
             )
         },

@@ -19,6 +19,7 @@ from tasks.process import close_world, world
 from tasks.upkeep import attempt_upkeep
 
 LOOK_EVERY_S = 1.0
+WORKS = (*((work, LOOK_EVERY_S) for work in ("reconcile", "tell_failures", "keep_alive", "revoke")), ("retire", 0.0))
 
 
 def serve(settings: Settings, intake: Intake, beside: Callable[[], None] | None = None) -> None:
@@ -63,5 +64,5 @@ def serve(settings: Settings, intake: Intake, beside: Callable[[], None] | None 
 def _keep_up(stopping: threading.Event) -> None:
     """What beat does elsewhere."""
     while not stopping.wait(LOOK_EVERY_S):
-        for work in ("reconcile", "tell_failures", "keep_alive", "retire"):
-            attempt_upkeep(work, LOOK_EVERY_S)
+        for work, every_s in WORKS:
+            attempt_upkeep(work, every_s)

@@ -30,7 +30,8 @@ def intake_of(settings: Settings, lease_s: float | None = None) -> Intake:
     if lease_s is not None:
         line = replace(line, lease_s=lease_s)
     fingerprint = fingerprint_of(settings.deel_token) if settings.deel_token else None
-    return Intake(store, settings.keyring(), settings.webhook_secrets, line, fingerprint)
+    required = settings.consent == "required"
+    return Intake(store, settings.keyring(), settings.webhook_secrets, line, fingerprint, required)
 
 
 def serve_intake(settings: Settings) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import structlog
 
-from onboarding import observe, outages, upkeep
+from onboarding import observe, outages, revoking, upkeep
 from onboarding.store.engine import StoreUnavailable
-from tasks.application import FAILURES_EVERY_S, KEEP_ALIVE_EVERY_S, RECONCILE_EVERY_S, app
+from tasks.application import FAILURES_EVERY_S, KEEP_ALIVE_EVERY_S, RECONCILE_EVERY_S, REVOKE_EVERY_S, app
 from tasks.process import world
 from tasks.publish import nudge
 from tasks.time_limit import OutOfTime, soft_limit_is_out_of_time
@@ -30,6 +30,12 @@ def tell_failures() -> str:
 def keep_alive() -> str:
     """Renew tokens ahead of their end."""
     return attempt_upkeep("keep_alive", KEEP_ALIVE_EVERY_S)
+
+
+@app.task(name="onboarding.revoke")
+def revoke() -> str:
+    """Tell Deel of tokens that must end."""
+    return attempt_upkeep("revoke", REVOKE_EVERY_S)
 
 
 @app.task(name="onboarding.retire")
@@ -65,6 +71,8 @@ def _do(work: str, every_s: float) -> str:
             return f"{upkeep.tell_failures(world(), every_s)} told"
         case "keep_alive":
             return f"{upkeep.keep_alive(world())} renewed"
+        case "revoke":
+            return f"{revoking.revoke_due(world(), every_s)} settled"
         case _:
             upkeep.retire(world())
             return "done"

@@ -10,6 +10,7 @@ from onboarding.runs import PAUSING, Reason, State
 _NAMED: Final = 5
 """So many contracts at most stand in a command that is proposed."""
 _DOCTOR_KNOWS: Final = (Reason.DEEL_UNAVAILABLE, Reason.NOTIFY_UNAVAILABLE, Reason.VAULT_LOCKED)
+_OVER: Final = (Reason.NOT_EOR, Reason.CONTRACT_TERMINATED, Reason.ERASED)
 _LOOK_FIRST: Final = (Reason.CRASH_LOOP, Reason.REQUEST_REJECTED)
 
 
@@ -32,7 +33,7 @@ def next_commands(rows: Sequence[Any]) -> list[str]:
             return [f"onboarding cancel {contracts}"]
         case State.FAILED if first.reason == Reason.IDENTITY_MISMATCH:  # the facts are learnt anew, or it fails again
             return [f"onboarding show {first.contract_id}", f"onboarding replay {contracts} --from contract_created"]
-        case State.CANCELLED if first.reason == Reason.NOT_EOR:
+        case State.CANCELLED | State.FAILED if first.reason in _OVER:
             return []
         case State.FAILED if first.reason in _LOOK_FIRST:
             return [f"onboarding show {first.contract_id}", f"onboarding replay {contracts}"]

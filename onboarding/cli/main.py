@@ -30,6 +30,7 @@ ENTRIES: Final = {
     "pause": Entry(f"{_HERE}.organizations:pause_command", "Let every run of an organisation wait."),
     "resume": Entry(f"{_HERE}.organizations:resume_command", "Let a paused organisation's runs go on."),
     "consent": Entry(f"{_HERE}.consent:consent_command", "Put a worker's consent, or its withdrawal, on record."),
+    "erase": Entry(f"{_HERE}.erase:erase_command", "Erase a worker: nothing personal of theirs can be read again."),
     "token": Entry(f"{_HERE}.worker_token:token_command", "Print a worker's live token; leaves an audit line."),
     "keep-alive": Entry(
         f"{_HERE}.keep_alive:keep_alive_command", "Have workers' tokens renewed ahead of their end, or no longer."

@@ -17,9 +17,9 @@ from onboarding.cli.printing import hint, print_json
 from onboarding.cli.refusal import FAILED, WRONG_USAGE, Refusal
 from onboarding.cli.shell import Shell
 from onboarding.cli.start import open_store, start, who
-from onboarding.runs import Step
+from onboarding.runs import Reason, Step
 from onboarding.settings import Settings
-from onboarding.store import notifications, organizations, runs, tokens
+from onboarding.store import consents, notifications, organizations, runs, tokens
 from onboarding.store.engine import Store
 from onboarding.store.runs import Replay, where_to_go_on
 from onboarding.turns import line_of, send_due
@@ -89,6 +89,7 @@ def _plan(store: Store, settings: Settings, names: Sequence[str], wish: Replay, 
     rows = store.read(lambda db: chosen(db, names))
     for row in rows:
         _refuse_skipping(row, wish.step)
+        _refuse_barred(store, settings, row)
     killed = 0
     if wish.reissue:
         keyring = settings.keyring()
@@ -105,6 +106,19 @@ def _refuse_skipping(row: Row[Any], step: Step | None) -> None:
             f"{called(row)} was not replayed, nor was any other",
             f"It stands at {at}: a replay repeats steps, it skips none, and {step} needs what {at} brings.",
             then=(f"onboarding replay {row.contract_id}",),
+        )
+
+
+def _refuse_barred(store: Store, settings: Settings, row: Row[Any]) -> None:
+    """Raises Refusal for a run whose worker said no, or was erased."""
+    what = f"{called(row)} was not replayed, nor was any other"
+    if row.reason == Reason.ERASED:
+        raise Refusal(what, Reason.ERASED.advice, then=(f"onboarding show {row.contract_id}",))
+    if settings.consent == "required" and store.read(lambda db: consents.withdrawn(db, row.contract_id)):
+        raise Refusal(
+            what,
+            "The worker withdrew the consent; a second one lets the run go on by itself.",
+            then=(f'onboarding consent {row.contract_id} --evidence "..." --version "..."',),
         )
 
 

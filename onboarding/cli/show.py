@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 
 from onboarding import notify
 from onboarding.cli.advice import advice_of, next_commands
+from onboarding.cli.notes import COLUMNS as NOTE_COLUMNS
+from onboarding.cli.notes import notes_of, objects
 from onboarding.cli.options import examples, json_option
 from onboarding.cli.printing import (
     Column,
@@ -26,8 +28,8 @@ from onboarding.cli.printing import (
 from onboarding.cli.refusal import unknown
 from onboarding.cli.runs import run_object
 from onboarding.cli.start import open_store, start
-from onboarding.runs import ACTIVE, PAUSING, State
-from onboarding.store import notifications, runs
+from onboarding.runs import ACTIVE, PAUSING, Reason, State
+from onboarding.store import news, notifications, runs
 
 COLUMNS: Final = (
     Column("started"),
@@ -39,6 +41,7 @@ COLUMNS: Final = (
     Column("request id", spare=1),
 )
 
+ENDED: Final = (Reason.CONTRACT_TERMINATED, Reason.ERASED)
 TARGET_COLUMNS: Final = (
     Column("target"),
     Column("message", spare=1),
@@ -59,10 +62,11 @@ def show_command(*, name: str, as_json: bool) -> None:
     """
     with open_store(start()) as store:
         row, attempts, told = store.read(lambda db: _look(db, name))
+        notes, alarms = store.read(lambda db: (notes_of(db, row), news.alarms(db, row.id)))
     if as_json:
         timeline = [_attempt_object(attempt, row) for attempt in attempts]
         targets = [_target_object(each, row) for each in told]
-        more = {"timeline": timeline, "notifications": targets, "keep_alive": row.keep_alive}
+        more = {"timeline": timeline, "notifications": targets, "keep_alive": row.keep_alive, "notes": objects(notes)}
         print_json({**run_object(row), **more})
         return
     print_pairs(_header(row, attempts))
@@ -72,7 +76,12 @@ def show_command(*, name: str, as_json: bool) -> None:
     if told:
         click.echo()
         print_table(TARGET_COLUMNS, [_target_cells(each, row) for each in told])
+    if notes:
+        click.echo()
+        print_table(NOTE_COLUMNS, [(moment(note.at), note.kind.replace("_", " "), note.detail) for note in notes])
     commands = [command for command in next_commands([row]) if not command.startswith("onboarding show ")]
+    if not all(news.is_settled(alarm, row) for alarm in alarms) and row.state != State.CANCELLED:
+        commands.append(f"onboarding replay {row.contract_id} --from contract_created")
     if commands:
         hint("\n" + "\n".join(f"next  {command}" for command in commands))
 
@@ -95,7 +104,7 @@ def _header(row: Any, attempts: Sequence[Any]) -> list[tuple[str, str]]:
         ("state", row.state),
         ("step", row.step),
         ("reason", row.reason),
-        ("", advice_of(row.reason) if row.state != State.CANCELLED else ""),
+        ("", advice_of(row.reason) if row.state != State.CANCELLED or row.reason in ENDED else ""),
         ("next try", moment(row.next_attempt_at) if row.reason not in PAUSING else None),
         ("profile", row.hris_profile_id),
         ("token until", f"{moment(expires)} ({life})" if expires else None),

@@ -67,6 +67,8 @@ def _lines(found: Mapping[str, Any], budget: Mapping[str, Any], pauses: Sequence
         ("reasons", _counts(found["reasons"])),
         ("events", _counts(found["events"])),
         ("dead letters", str(found["dead_letters"])),
+        *([("changed inputs", str(changed))] if (changed := found["changed_inputs"]) else []),
+        *([("to be revoked", str(wished))] if (wished := found["revocations_open"]) else []),
         ("budget", _use(**budget)),
         ("oldest not ended", waited),
         *([("paused", _pause(each)) for each in pauses] or [("paused", "none")]),

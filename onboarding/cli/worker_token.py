@@ -14,7 +14,7 @@ from onboarding.cli.options import examples, impersonal, json_option
 from onboarding.cli.printing import hint, length, moment, print_json
 from onboarding.cli.refusal import Refusal, unknown
 from onboarding.cli.start import open_store, require_store, start, who
-from onboarding.runs import State, Step
+from onboarding.runs import Reason, State, Step
 from onboarding.settings import Settings
 from onboarding.store import consents, runs, tokens
 from onboarding.store.tokens import LiveToken
@@ -78,6 +78,12 @@ def _live(db: Connection, settings: Settings, row: Row[Any]) -> LiveToken:
             f"no token of contract {row.contract_id} leaves the vault",
             "The worker's consent is not on record, and ONBOARDING_CONSENT is required.",
             then=(f'onboarding consent {row.contract_id} --evidence "..." --version "..."',),
+        )
+    if row.state == State.CANCELLED and row.reason in (Reason.CONTRACT_TERMINATED, Reason.ERASED):
+        raise Refusal(  # although another contract of the worker may keep it alive
+            f"no token of contract {row.contract_id} leaves the vault",
+            Reason.of(row.reason).advice,
+            then=(f"onboarding show {row.contract_id}",),
         )
     live = tokens.live(db, settings.keyring(), row.hris_profile_id) if row.hris_profile_id else None
     if live is None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from onboarding.deel import wire
 from onboarding.deel.failures import TryLater, request_id_of
+from onboarding.deel_events import ENDED
 from onboarding.masking import remember_secret
 from onboarding.runs import Facts, Reason
 from onboarding.told import address
@@ -50,6 +51,11 @@ class Contract:
     emails: tuple[SecretStr, ...]
     created_at: datetime | None  # UTC
     receipt: Receipt
+    ends_at: datetime | None = None  # UTC: the day of a termination begins then
+
+    def has_ended(self, now: datetime) -> bool:
+        """Whether no worker is employed by it any more, or ever will be."""
+        return self.status in ENDED or (self.ends_at is not None and self.ends_at <= now)
 
     def facts(self) -> Facts:
         """What a run needs to know of it."""
@@ -187,7 +193,9 @@ def _contract(found: wire.Contract, receipt: Receipt) -> Contract:
     verified = [other.email for other in worker.alternate_email if other.is_verified]
     invited = found.invitations.worker_email if found.invitations else None
     emails = _emails(worker.email, worker.expected_email, *verified, invited)
-    return Contract(found.id, found.type, found.status, worker.id, emails, found.created_at, receipt)
+    return Contract(
+        found.id, found.type, found.status, worker.id, emails, found.created_at, receipt, found.termination_date
+    )
 
 
 def _person(found: wire.Person) -> Person:

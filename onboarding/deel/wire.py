@@ -137,6 +137,7 @@ class Contract(Wire):
     worker: ContractWorker | None = None
     invitations: Detail[Invitations] = None
     created_at: Detail[Moment] = None
+    termination_date: Detail[Moment] = None
 
 
 class Cursor(Wire):

@@ -116,7 +116,7 @@ def _contract(contract: Contract) -> Json:
         "signatures": _UNSIGNED,
         "invitations": {"client_email": None, "worker_email": contract.email if contract.invited else None},
         "is_archived": False,
-        "termination_date": None,
+        "termination_date": contract.termination_date or None,
     }
 
 

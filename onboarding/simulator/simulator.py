@@ -141,6 +141,17 @@ class Simulator:
             if with_profile:
                 self._world.create_profile(contract)
 
+    def ends(self, contract_id: str, *, status: str = "cancelled", on: str = "") -> None:
+        """The contract ends: in this status, and by this date (YYYY-MM-DD) if one is given."""
+        with self._lock:
+            contract = self._world.contracts[contract_id]
+            contract.status, contract.termination_date = status, on
+
+    def has_email(self, contract_id: str, email: str) -> None:
+        """The contract names another address for its worker from now on."""
+        with self._lock:
+            self._world.contracts[contract_id].email = email
+
     def impersonates(self, contract_id: str, email: str) -> None:
         """GET /people/me with this contract's worker token shows another person's e-mail."""
         with self._lock:

@@ -70,6 +70,7 @@ class Contract:
     number: int  # the order of the list
     external_id: str | None = None
     invited: bool = False
+    termination_date: str = ""  # YYYY-MM-DD
     profiles: list[Profile] = field(default_factory=list, repr=False)
     impersonated_by: str | None = field(default=None, repr=False)  # the e-mail that people/me shows instead
     strangers_coming: int = 0  # who each issue a token right after one of ours

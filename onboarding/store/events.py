@@ -7,16 +7,17 @@ import json
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from onboarding.events import Dead, Event, Ignored, Message
+from onboarding.events import Answer, Consented, Dead, Ending, Event, Ignored, Message, News, Why
 from onboarding.runs import Facts, State, Step
-from onboarding.store import data_keys, facts
+from onboarding.store import data_keys, endings, facts, news, revocations
 from onboarding.store.line import TAKEN, Line, limits, room_in
+from onboarding.store.runs import note
 from onboarding.store.sql import from_now, seconds
 from onboarding.store.tables import dead_letters, events, runs
 from onboarding.store.upsert import insert_or_ignore, or_ignore
@@ -25,13 +26,20 @@ from onboarding.vault import Keyring, open_sealed, seal
 DEAD_LETTERS = "dead-letters"  # the data key of all of them
 KEPT_BYTES = 1 << 20
 _PLAIN = [column for column in dead_letters.c if column.name != "sealed"]
-HOME = "home"  # stands for the organisation of the configured token until Deel has told its id
+HOME = news.HOME
 NO_WORD = "(sealed)"  # in place of a routing key that may be more than one: the letter's sealed part has it
 # As a type's: no white space, no "@", so that no sender makes a column of ours hold an address.
 _ROUTING_KEY = re.compile(r"[A-Za-z0-9._:/#*-]{0,255}")
 
+ENDS: dict[str, Why] = {revocations.Cause.TERMINATED: Why.CONTRACT_TERMINATED, revocations.Cause.ERASED: Why.ERASED}
+"""Why a contract's event starts no run any more."""
 _RUN_OF = select(runs.c.id).where(runs.c.contract_id == bindparam("contract")).scalar_subquery().label("run_id")
-_LOOK = select(_RUN_OF, *TAKEN)
+_ENDED = revocations.ended_of(bindparam("contract")).label("ended")
+_LOOK = select(_RUN_OF, _ENDED, *TAKEN)
+_RUN = select(runs.c.id, runs.c.state, runs.c.organization_id, runs.c.contract_id).where(
+    runs.c.contract_id == bindparam("contract")
+)
+_WHY_ENDED = select(_ENDED)
 # a new hire whom a backfill had found before the event came
 _TO_THE_LIVING = (
     update(runs).where(runs.c.id == bindparam("run"), runs.c.behind, runs.c.fence == 0).values(behind=False)
@@ -60,23 +68,36 @@ class Filing:
     keyring: Keyring
     home_organization: str  # of events that name none
     line: Line
+    consent_required: bool = False
 
 
-def file(
-    db: Connection, message: Message, answers: Sequence[Event | Ignored | Dead], filing: Filing, source: str = "hris"
-) -> list[NewRun]:
-    """Write down what a message was read as, and make the runs that it asks for. One transaction.
+@dataclass
+class Filed:
+    """What a message led to: runs that are to be nudged now, and alarms that are to be told."""
 
-    Returns those that are to be nudged now; where too many of their organisation are under way, they wait in line.
+    made: list[NewRun] = field(default_factory=list)
+    changed: list[news.ChangedInput] = field(default_factory=list)
+
+
+def file(db: Connection, message: Message, answers: Sequence[Answer], filing: Filing, source: str = "hris") -> Filed:
+    """Write down what a message was read as, and do what it asks for. One transaction.
+
+    Where too many of their organisation are under way, new runs wait in line, and are not among those to nudge.
     """
-    made = []
+    filed = Filed()
     dead: Dead | None = None
     # in one order for all, as two messages that tell of the same contracts would else lock each other out
     for answer in sorted(answers, key=lambda answer: getattr(answer, "contract_id", None) or "~"):
         match answer:
             case Event():
-                new = _file_event(db, answer, filing)
-                made += [new] if new and not new.in_line else []
+                new = _file_event(db, answer, filing, filed)
+                filed.made += [new] if new and not new.in_line else []
+            case News():
+                _file_news(db, answer, filing, filed)
+            case Ending():
+                _file_ending(db, answer, filing)
+            case Consented():
+                _file_consent(db, answer, filing)
             case Ignored():
                 _disposed(db, answer, "ignored", answer.why, contract_id=answer.contract_id)
             case Dead() if _disposed(db, answer, "dead", answer.why):
@@ -85,7 +106,7 @@ def file(
                 pass
     if dead is not None:
         bury(db, message, dead.why, filing.keyring, source)
-    return made
+    return filed
 
 
 def list_new(db: Connection, contract_ids: Sequence[str]) -> set[str]:
@@ -97,7 +118,7 @@ def list_new(db: Connection, contract_ids: Sequence[str]) -> set[str]:
 def file_listed(db: Connection, listed: Sequence[Event], filing: Filing) -> int:
     """Make a run for each contract of Deel's list that has none; returns how many. They wait in line."""
     in_one_order = sorted(listed, key=lambda event: event.contract_id)
-    return sum(_file_event(db, event, filing) is not None for event in in_one_order)
+    return sum(_file_event(db, event, filing, Filed()) is not None for event in in_one_order)
 
 
 def bury(db: Connection, message: Message, reason: str, keyring: Keyring, source: str) -> str:
@@ -143,13 +164,18 @@ def open_letter(db: Connection, keyring: Keyring, letter_id: str) -> SecretStr |
     return open_sealed(key, (letter_id, "dead_letters.sealed"), sealed)
 
 
-def _file_event(db: Connection, event: Event, filing: Filing) -> NewRun | None:
+def _file_event(db: Connection, event: Event, filing: Filing, filed: Filed) -> NewRun | None:
     organization_id = event.organization_id or filing.home_organization
     seen = db.execute(_LOOK, {"contract": event.contract_id, **limits(organization_id, filing.line)}).one()
     if seen.run_id is not None:
-        _disposed(db, event, "duplicate", "run_exists", contract_id=event.contract_id, run_id=seen.run_id)
+        first = _disposed(db, event, "duplicate", "run_exists", contract_id=event.contract_id, run_id=seen.run_id)
         if not event.behind:
             db.execute(_TO_THE_LIVING, {"run": seen.run_id})
+        if first:
+            _heed(db, event, seen.run_id, filing, filed)
+        return None
+    if seen.ended is not None:
+        _disposed(db, event, "ignored", ENDS[seen.ended], contract_id=event.contract_id)
         return None
     run_id = secrets.token_hex(8)
     if not _disposed(db, event, "accepted", None, contract_id=event.contract_id, run_id=run_id):
@@ -181,9 +207,66 @@ def _file_event(db: Connection, event: Event, filing: Filing) -> NewRun | None:
     return None
 
 
+def _heed(db: Connection, event: Event | News, run_id: str, filing: Filing, filed: Filed) -> None:
+    changed = news.heed(db, filing.keyring, run_id, event)
+    if changed is not None:
+        news.mark(db, event.dedup_key, changed)
+        filed.changed.append(changed)
+
+
+def _file_news(db: Connection, told: News, filing: Filing, filed: Filed) -> None:
+    """Of a contract's run; of a worker's, where the event names no contract."""
+    run_ids: list[str] = []
+    if told.contract_id is not None:
+        run_ids = [row.id for row in db.execute(_RUN, {"contract": told.contract_id})]
+    elif told.hris_profile_id is not None:
+        run_ids = news.of_profile(db, told.hris_profile_id)
+    word, why = ("accepted", "run_exists") if run_ids else ("ignored", Why.NO_RUN)
+    if _disposed(db, told, word, why, contract_id=told.contract_id, run_id=run_ids[0] if run_ids else None):
+        for run_id in run_ids:
+            _heed(db, told, run_id, filing, filed)
+
+
+def _file_ending(db: Connection, ending: Ending, filing: Filing) -> None:
+    """Proven, it is done; else it is asked of Deel first: a forged message must kill no worker's token.
+
+    By the key of another organisation it is not proven: each has its own, and knows it.
+    """
+    contract, organization_id = ending.contract_id, ending.organization_id or filing.home_organization
+    run = db.execute(_RUN, {"contract": contract}).one_or_none()
+    run_id = run.id if run else None
+    ended = db.execute(_WHY_ENDED, {"contract": contract}).scalar_one() or ""
+    over = ended and (run is None or run.state == State.CANCELLED)
+    proven = ending.signed and (run is None or news.is_of(run, ending))
+    if over or (run is None and not proven):
+        word, why = ("duplicate", ENDS[ended]) if over else ("ignored", Why.NO_RUN)
+        _disposed(db, ending, word, why, contract_id=contract, run_id=run_id)
+        return
+    noted = Why.CONTRACT_TERMINATED if proven else "ending_unproven"
+    if not _disposed(db, ending, "accepted", noted, contract_id=contract, run_id=run_id):
+        return
+    if proven:
+        endings.terminate(db, contract, organization_id, filing.line.lease_s)
+    else:
+        revocations.ask(db, contract, run.organization_id if run else organization_id)
+
+
+def _file_consent(db: Connection, consented: Consented, filing: Filing) -> None:
+    contract, given = consented.contract_id, consented.given
+    run: Any = db.execute(_RUN, {"contract": contract}).one_or_none()
+    run_id = run.id if run else None
+    why = "consent_given" if given else "consent_withdrawn"
+    if _disposed(db, consented, "accepted", why, contract_id=contract, run_id=run_id):
+        required, lease_s = filing.consent_required, filing.line.lease_s
+        said = consented.evidence
+        endings.decide(db, contract, said, given=given, required=required, lease_s=lease_s)
+        if run is not None:
+            note(db, said.who, "consent" if given else "consent_withdrawn", f"{said.evidence}, {said.version}", run)
+
+
 def _disposed(
     db: Connection,
-    answer: Event | Ignored | Dead,
+    answer: Answer,
     disposition: str,
     reason: str | None,
     *,

@@ -40,10 +40,16 @@ def emails_of(db: Connection, keyring: Keyring, profile: str) -> tuple[SecretStr
     """
     found: dict[str, None] = {}
     for row in db.execute(_OF_PROFILE, {"profile": profile}):
-        key = data_keys.get(db, keyring, subject_of(row.contract_id))
-        plain = open_sealed(key, (row.contract_id, COLUMN), row.emails_sealed)
-        found |= dict.fromkeys(json.loads(plain.get_secret_value()))
+        found |= dict.fromkeys(emails_in(db, keyring, row))
     return tuple(map(SecretStr, found))
+
+
+def emails_in(db: Connection, keyring: Keyring, row: Any) -> list[str]:
+    """The addresses that a run's row holds, for a comparison on the spot. Raises VaultError."""
+    key = data_keys.get(db, keyring, subject_of(row.contract_id))
+    plain = open_sealed(key, (row.contract_id, COLUMN), row.emails_sealed)
+    emails: list[str] = json.loads(plain.get_secret_value())
+    return emails
 
 
 def subject_of(contract_id: str) -> str:

@@ -18,6 +18,7 @@ from onboarding.store.tables import attempts, runs
 from onboarding.vault import Keyring
 
 _HELD = (runs.c.id == bindparam("run")) & (runs.c.fence == bindparam("held"))
+_STILL_HELD = select(runs.c.id).where(_HELD).with_for_update()
 _ATTEMPT: Final[dict[str, Any]] = {
     name: bindparam(f"end_{name}") for name in ("outcome", "reason", "http_status", "request_id")
 }
@@ -84,6 +85,8 @@ def _concerns_others(claim: Claim, change: Change) -> bool:
 def record(db: Connection, claim: Claim, change: Change, keyring: Keyring, terms: Terms) -> Change | None:
     """`keep`, as part of a transaction."""
     run = claim.run
+    if isinstance(change.source, Done) and change.source.facts is not None and not _is_held(db, claim):
+        return None  # before a data key is made for them: the worker may have been erased meanwhile
     organization_id = _write(db, claim, change, _learnt(db, run, change.source, keyring), terms)
     if organization_id is None:
         return None
@@ -91,6 +94,10 @@ def record(db: Connection, claim: Claim, change: Change, keyring: Keyring, terms
     if change.pauses and not organizations.pause(db, organization_id, change.pauses, run.step):
         return replace(change, pauses=None)
     return change
+
+
+def _is_held(db: Connection, claim: Claim) -> bool:
+    return db.execute(_STILL_HELD, {"run": claim.run.id, "held": claim.fence}).first() is not None
 
 
 def _write(db: Connection, claim: Claim, change: Change, learnt: dict[str, Any], terms: Terms) -> str | None:

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, null, or_, select, union_all, update
 
-from onboarding.runs import ACTIVE, State, Step
-from onboarding.store import access
+from onboarding.runs import ACTIVE, Reason, State, Step
+from onboarding.store import access, news, revocations
 from onboarding.store.claims import mark_crashed
 from onboarding.store.sql import clock, from_now
 from onboarding.store.tables import attempts, audit, dead_letters, events, runs
@@ -100,15 +100,16 @@ def events_since(db: Connection, number: int) -> Sequence[Any]:
 def replay(db: Connection, row: Row[Any], wish: Replay) -> bool:
     """Let a run go on: where it stopped, or from a step. False: a worker holds it at this moment.
 
-    Nor is one replayed that moved on since `row` was read: a plan is frozen when it is made. The fence moves, so
-    that nothing an older attempt still does is written. A completed run is verified
-    again; a cancelled or failed one goes on at the step where it ended. The token is kept unless asked. Who names
-    the first step wants the facts from Deel, however fresh those of the webhook are. Tokens that a stranger superseded
-    are counted anew.
+    Nor is one replayed that moved on since `row` was read (a plan is frozen when it is made), nor an erased worker's.
+    The fence moves, so that nothing an older attempt still does is written. A completed run is verified again; a
+    cancelled or failed one goes on at the step where it ended. The token is kept unless asked. Who names the first step
+    wants the facts from Deel, however fresh those of the webhook are. Tokens that a stranger superseded are counted
+    anew.
     """
     step = wish.step or where_to_go_on(row, reissue=wish.reissue)
     free = or_(runs.c.lease_until.is_(None), runs.c.lease_until <= from_now())
-    as_seen = (runs.c.fence == row.fence) & (runs.c.state == row.state) & (runs.c.step == row.step)
+    kept = or_(runs.c.reason.is_(None), runs.c.reason != Reason.ERASED)
+    as_seen = kept & (runs.c.fence == row.fence) & (runs.c.state == row.state) & (runs.c.step == row.step)
     written = db.execute(
         update(runs)
         .where(runs.c.id == row.id, as_seen, free)
@@ -127,7 +128,7 @@ def replay(db: Connection, row: Row[Any], wish: Replay) -> bool:
             starts=0,
             reissues=0,
             reissue_asked=wish.reissue,
-            facts_at=null() if wish.step is Step.CONTRACT_CREATED else runs.c.facts_at,
+            facts_at=null() if wish.step is Step.CONTRACT_CREATED or _has_ended(row) else runs.c.facts_at,
             updated_at=from_now(),
         )
     )
@@ -179,6 +180,8 @@ def stats(db: Connection) -> dict[str, Any]:
         "reasons": _counts(db, runs.c.reason, unfinished),
         "events": _counts(db, events.c.disposition),
         "dead_letters": db.execute(select(func.count()).select_from(dead_letters)).scalar_one(),
+        "changed_inputs": news.count_changed(db),
+        "revocations_open": revocations.count_open(db),
         "oldest_waiting_at": min(
             filter(None, (db.execute(_OLDEST, {"of": state}).scalar() for state in ACTIVE)), default=None
         ),
@@ -195,6 +198,12 @@ def _counts(db: Connection, column: Any, condition: Any = None) -> dict[str, int
 def where_to_go_on(row: Row[Any], *, reissue: bool) -> Step:
     """The step that a replay begins at when none is named."""
     at = Step(row.step)
+    if _has_ended(row):  # what Deel says of it by now comes first
+        return Step.CONTRACT_CREATED
     if reissue:
         return min(at, Step.ISSUE_TOKEN, key=lambda step: step.position)
     return Step.VERIFY_TOKEN if row.state == State.COMPLETED else at
+
+
+def _has_ended(row: Row[Any]) -> bool:
+    return bool(row.reason == Reason.CONTRACT_TERMINATED)

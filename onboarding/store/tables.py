@@ -164,9 +164,11 @@ events: Final = Table(
     Column("run_id", ID),
     Column("disposition", WORD, nullable=False),  # accepted, duplicate, ignored, dead
     Column("reason", WORD),
+    Column("differs", String(64)),  # of a changed input: which facts, never what they are
     Index("ix_events_received_at", "received_at"),
     Index("ix_events_disposition", "disposition"),
 )
+_index_where("ix_events_changed_input", (events.c.run_id, events.c.received_at), "reason IN ('changed_input')")
 
 dead_letters: Final = Table(
     "dead_letters",
@@ -234,7 +236,7 @@ notifications: Final = Table(
     Column("refused_at", UtcDateTime),  # 410 or another 4xx: not tried again by itself
 )
 
-# Append-only: who consented to what, when, and how it is proven. The newest line of a contract counts.
+# Append-only, by a trigger: who consented to what, when, how it is proven. A contract's latest decision counts.
 consents: Final = Table(
     "consents",
     metadata,
@@ -245,7 +247,31 @@ consents: Final = Table(
     Column("evidence", String(500), nullable=False),  # a reference to the proof, not the proof
     Column("version", String(100), nullable=False),  # of the text that was consented to
     Column("who", String(128), nullable=False),  # recorded it
+    Column("channel", WORD),
+    Column("decided_at", UtcDateTime),  # by the worker, never later than `at`; NULL: then
 )
+
+# Tokens that must be dead at Deel, and why: the wish is committed with what caused it, upkeep carries it out.
+revocations: Final = Table(
+    "revocations",
+    metadata,
+    Column("contract_id", DEEL_ID, primary_key=True),
+    Column("why", WORD, primary_key=True),  # terminated, withdrawn, erased
+    Column("organization_id", DEEL_ID, nullable=False),
+    Column("hris_profile_id", DEEL_ID),  # whose token; NULL: there is none, or it is not known yet
+    Column("confirm", Boolean, nullable=False),  # an unsigned word that the contract has ended: Deel is asked first
+    Column("wish", Integer, nullable=False),  # grows with each: what was done for an older one is not the newer one's
+    Column("wanted_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime),  # no try before this; NULL: it is done
+    Column("tries", Integer, nullable=False),
+    Column("reason", WORD),  # of the last failed try
+    Column("http_status", Integer),
+    Column("request_id", String(128)),
+    Column("done_at", UtcDateTime),
+    Column("result", WORD),  # revoked, kept, nothing, lapsed, not_confirmed
+)
+_index_where("ix_revocations_due", (revocations.c.due_at,), "due_at IS NOT NULL")
+_index_where("ix_revocations_open", (revocations.c.hris_profile_id,), "done_at IS NULL")
 
 audit: Final = Table(
     "audit",

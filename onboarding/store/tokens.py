@@ -13,12 +13,24 @@ from datetime import datetime
 from typing import Any, Final
 
 from pydantic import SecretStr
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, exists, not_, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    String,
+    bindparam,
+    case,
+    exists,
+    not_,
+    null,
+    select,
+    update,
+)
 
 from onboarding.masking import remember_secret
 from onboarding.renewals import renew_at
 from onboarding.runs import IssuedToken
-from onboarding.store import data_keys
+from onboarding.store import data_keys, revocations
 from onboarding.store.sql import UtcDateTime, from_now
 from onboarding.store.tables import runs, worker_tokens
 from onboarding.store.upsert import insert_or_ignore
@@ -29,7 +41,8 @@ ENOUGH_LIFE_S: Final = 3600.0
 COLUMN: Final = "worker_tokens.sealed"
 
 _MINE = (runs.c.id == bindparam("run")) & (runs.c.fence == bindparam("held"))
-_WISH = select(runs.c.reissue_asked).where(_MINE).with_for_update()
+_REVOKING = revocations.open_of(bindparam("profile", type_=String)).label("revoking")
+_WISH = select(runs.c.reissue_asked, _REVOKING).where(_MINE).with_for_update(of=runs)
 _SPEND_WISH = update(runs).where(_MINE).values(reissue_asked=False)
 _HERE = worker_tokens.c.hris_profile_id == bindparam("profile")
 _WORKS = worker_tokens.c.sealed.is_not(None) & worker_tokens.c.dead.is_(False)
@@ -87,6 +100,11 @@ class Intended:
 
 
 @dataclass(frozen=True)
+class Revoking:
+    """Nothing may be asked of Deel yet: a DELETE is under way, and would end the new token as well."""
+
+
+@dataclass(frozen=True)
 class LiveToken:
     """A token out of the vault."""
 
@@ -95,7 +113,9 @@ class LiveToken:
     expires_at: datetime
 
 
-def intend(db: Connection, run_id: str, fence: int, organization_id: str, profile: str) -> Kept | Intended | None:
+def intend(
+    db: Connection, run_id: str, fence: int, organization_id: str, profile: str
+) -> Kept | Intended | Revoking | None:
     """Decide which issue number the claim may ask for. None: a newer claim owns the run.
 
     An issue that was intended and never answered is asked for again under its own number, so that Deel
@@ -103,9 +123,11 @@ def intend(db: Connection, run_id: str, fence: int, organization_id: str, profil
     engineer asked for a new one; that wish is spent by the intent.
     """
     mine = {"run": run_id, "held": fence}
-    wish = db.execute(_WISH, mine).one_or_none()
+    wish = db.execute(_WISH, mine | {"profile": profile}).one_or_none()
     if wish is None:
         return None
+    if wish.revoking:
+        return Revoking()
     if wish.reissue_asked:
         db.execute(_SPEND_WISH, mine)
     if insert_or_ignore(
@@ -174,6 +196,11 @@ def live_of(profile: ColumnElement[str | None]) -> ColumnElement[bool]:
 def forget_expired(db: Connection) -> int:
     """Take tokens out of the vault the moment they expire; returns how many."""
     return db.execute(_FORGET).rowcount
+
+
+def subjects_of(db: Connection, profile: str) -> list[str]:
+    """Whose data keys seal the worker's token: none where there never was one."""
+    return [_subject(row) for row in db.execute(select(worker_tokens).where(_HERE), {"profile": profile})]
 
 
 def _subject(row: Row[Any]) -> str:

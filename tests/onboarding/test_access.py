@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, update
 
-from onboarding import failpoints, upkeep
+from onboarding import failpoints, revoking, upkeep
 from onboarding.access import Access
+from onboarding.consent_events import Evidence
 from onboarding.issuing import Waits
 from onboarding.no_token import (
     ConsentMissing,
@@ -24,7 +25,7 @@ from onboarding.no_token import (
     UnknownContract,
 )
 from onboarding.runs import Reason, Step
-from onboarding.store import consents, organizations, retention
+from onboarding.store import consents, endings, organizations, retention
 from onboarding.store import runs as runs_store
 from onboarding.store.sql import from_now
 from onboarding.store.tables import audit, runs, worker_tokens
@@ -54,6 +55,12 @@ def hired(world: Driver) -> Driver:
     world.carry()
     world.as_promised()
     return world
+
+
+def decide(world: Driver, *, given: bool) -> None:
+    """The worker consents, or withdraws, where that counts."""
+    said, terms = Evidence("e", "1", "portal", "hr"), {"required": True, "lease_s": 60.0}
+    world.store.write(lambda db: endings.decide(db, "c-1", said, given=given, **terms))
 
 
 def replay(world: Driver) -> None:
@@ -221,15 +228,24 @@ def test_a_new_token_is_given_time_to_be_known(hired: Driver, access: Access):
 def test_a_consent_withdrawn_while_deel_issues_leaves_no_token(hired: Driver, access: Access):
     """Neither in the vault nor at Deel."""
     careful = replace(access, consent_required=True)
-    said = {"evidence": "e", "version": "1", "who": "w"}
-    hired.store.write(lambda db: consents.record(db, "c-1", **said))
+    decide(hired, given=True)
     expire(hired)
-    withdrawn = lambda: hired.store.write(lambda db: consents.record(db, "c-1", given=False, **said))  # noqa: E731
-    failpoints.arm("access.keeping", withdrawn)
+    failpoints.arm("access.keeping", lambda: decide(hired, given=False))
     with pytest.raises(ConsentMissing):
         careful.token("c-1", **ASK)
     assert hired.vault_token() is None
     assert hired.deel.live_token("c-1") is None
+
+
+def test_nothing_is_issued_while_deel_is_told_to_end_a_token(hired: Driver, access: Access):
+    """The DELETE would end the new one as well; once it is done, there is a new one."""
+    decide(hired, given=False)
+    with pytest.raises(NotNow) as none:
+        access.token("c-1", **ASK)
+    assert none.value.reason is Reason.TOKEN_REVOKING
+    assert hired.deel.ledger.count(ISSUE) == 1
+    assert revoking.revoke_due(hired.world, 0.0) == 1
+    assert access.token("c-1", **ASK).token.get_secret_value() == hired.deel.live_token("c-1")
 
 
 def play_ping_pong(world: Driver, access: Access, times: int = 3) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onboarding.events import MAX_ELEMENTS, Event, Ignored, Why, read
+from onboarding.events import MAX_ELEMENTS, Ending, Event, Ignored, Why, read
 from tests.onboarding.hris_messages import (
     ATTRIBUTES,
     CLOUD_EVENT,
@@ -149,7 +149,8 @@ def test_the_bodys_type_wins_over_the_routing_key():
 def test_the_routing_key_serves_where_the_body_has_no_type(document):
     """If it is one of Deel's types; else nobody knows what the message says."""
     assert isinstance(only(document, routing_key="contract.created"), Event)
-    assert only(document, routing_key="contract.terminated").why is Why.TYPE_NOT_USED
+    assert isinstance(only(document, routing_key="contract.terminated"), Ending)
+    assert only(document, routing_key="contract.amended").why is Why.TYPE_NOT_USED
     assert only(document, routing_key="onboarding.intake").why is Why.WRONG_SHAPE
     assert only(document, routing_key="it-\n").why is Why.WRONG_SHAPE
 
@@ -157,8 +158,9 @@ def test_the_routing_key_serves_where_the_body_has_no_type(document):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("contract.status.updated", Why.TYPE_NOT_USED),
-        ("employee.created.eor", Why.TYPE_NOT_USED),
+        ("contract.amended", Why.TYPE_NOT_USED),
+        ("employee.created.direct", Why.TYPE_NOT_USED),
+        ("worker.created", Why.TYPE_NOT_USED),
         ("it-asset.assigned", Why.TYPE_NOT_USED),
         ("time-off.requested", Why.TYPE_NOT_USED),
         ("contract.signed", Why.UNKNOWN_TYPE),
@@ -166,7 +168,7 @@ def test_the_routing_key_serves_where_the_body_has_no_type(document):
         ("contract.created.", Why.UNKNOWN_TYPE),
     ],
 )
-def test_only_contract_created_starts_a_run(name, why):
+def test_other_types_start_nothing(name, why):
     """Deel's other events are known and not used; any other name is unknown. Both are kept as ignored."""
     for document in (webhook(meta={"event_type": name}), PLAIN | {"type": name}, CLOUD_EVENT | {"type": name}):
         answer = only(document)

@@ -1,4 +1,4 @@
-"""Any interleaving of deliver, crash, expire, replay, cancel, supersede, consent and apps that ask keeps the promises.
+"""Any interleaving of deliver, crash, expire, replay, cancel, supersede, consent, end and apps keeps the promises.
 
 The real steps on a real store, against a simulated Deel; beside them a small model of what may be true.
 """
@@ -23,14 +23,16 @@ from hypothesis.stateful import (
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
-from onboarding import failpoints
+from onboarding import failpoints, revoking
 from onboarding.access import Access
+from onboarding.consent_events import Evidence
 from onboarding.issuing import Waits
 from onboarding.no_token import NoToken
 from onboarding.runs import ACTIVE, STEPS, State, Step
-from onboarding.store import consents, runs, tokens
+from onboarding.store import endings, revocations, runs, tokens
 from onboarding.store.sql import from_now
-from onboarding.store.tables import worker_tokens
+from onboarding.store.tables import revocations as wishes
+from onboarding.store.tables import turns, worker_tokens
 from onboarding.store.tokens import LiveToken
 from tests.onboarding.store.rows import take_due
 from tests.onboarding.worlds import Death, Driver, driver
@@ -40,6 +42,8 @@ MOSTLY = st.sampled_from([True, True, True, False])
 SELDOM = st.sampled_from([False, False, False, True])
 EFFECTS: Final = 12  # more than any one step has
 IMPATIENT: Final = Waits(held_s=0.02, patience_s=0.05, after_failure_s=0.0, settle_s=0.0)
+LEASE_S: Final = 60.0
+DUE_NOW: Final = update(wishes).where(wishes.c.due_at.is_not(None)).values(due_at=from_now(-1))
 
 
 class Onboarding(RuleBasedStateMachine):
@@ -52,7 +56,7 @@ class Onboarding(RuleBasedStateMachine):
         super().__init__()
         self.contract = f"c-{next(NUMBERS)}"
         self.consent = False
-        self.wishes = 0  # for a new token
+        self.wishes = 0  # for a new token, or for none
         self.stranger = False  # the newest token is somebody else's
         self.world.hire(self.contract)
 
@@ -161,10 +165,35 @@ class Onboarding(RuleBasedStateMachine):
 
     @rule(given=MOSTLY)
     def consent_changes(self, given: bool) -> None:
-        """The worker consents, or withdraws."""
+        """The worker consents, or withdraws, and no token is in the vault from then on."""
         self.consent = given
-        record = {"evidence": "e", "version": "1", "who": "hr", "given": given}
-        self.world.store.write(lambda db: consents.record(db, self.contract, **record))
+        self.wishes += not given
+        said = Evidence("e", "1", "portal", "hr")
+        terms = {"given": given, "required": True, "lease_s": LEASE_S}
+        self.world.store.write(lambda db: endings.decide(db, self.contract, said, **terms))
+        self.nothing_left_of_it(ended=not given)
+
+    @rule(really=SELDOM)
+    def the_contract_ends(self, really: bool) -> None:
+        """Deel says so, and may be wrong: an engineer replays it."""
+        if really:
+            self.wishes += 1
+            org = self._run().organization_id
+            self.world.store.write(lambda db: endings.terminate(db, self.contract, org, LEASE_S))
+            self.nothing_left_of_it(ended=True)
+            assert self._run().state == State.CANCELLED
+
+    def nothing_left_of_it(self, ended: bool) -> None:
+        """Here at once; at Deel once upkeep has had its turn."""
+        if ended and self._run().hris_profile_id is not None:
+            assert self.world.vault_token(self.contract) is None
+
+    @rule(lost=SELDOM)
+    def revoke(self, lost: bool) -> None:
+        """Upkeep's turn, whose DELETE Deel may do and not answer."""
+        if lost:
+            self.world.deel.cuts_connection(after="DELETE /workers/{worker_id}/session", contract=self.contract)
+        self._revoke()
 
     @rule(nth=st.integers(0, EFFECTS))
     def app_asks(self, nth: int) -> None:
@@ -234,14 +263,15 @@ class Onboarding(RuleBasedStateMachine):
         """An active run has a time at which it is looked at, or waits for a consent that is not there."""
         row = self._run()
         if row.state in ACTIVE and row.nudge_at is None:
-            assert row.reason == "consent_missing"
-            assert not self.consent
+            assert row.reason in ("consent_missing", "token_revoking")  # the latter is upkeep's to look at
+            assert row.reason == "token_revoking" or not self.consent
 
     def teardown(self) -> None:
         """In the end, with a consent and an engineer's patience, every run completes."""
         failpoints.disarm()
         self.consent_changes(given=True)
         for _ in range(4):
+            self._revoke()
             if self.world.recover(self.contract) == State.COMPLETED:
                 break
             self._replay()
@@ -254,6 +284,20 @@ class Onboarding(RuleBasedStateMachine):
     def _replay(self) -> None:
         row = self._run()
         assert self.world.store.write(lambda db: runs.replay(db, row, runs.Replay()))
+
+    def _revoke(self) -> None:
+        """However long it takes. No token of ours is alive once none is to be revoked any more, but the vault's."""
+        for _ in range(3):
+            self.world.store.write(lambda db: db.execute(DUE_NOW))
+            self.world.store.write(lambda db: db.execute(turns.delete().where(turns.c.work == "revoke")))
+            revoking.revoke_due(self.world.world, 0.0)
+        open_ones = [row for row in self.world.store.read(self._wishes) if row.done_at is None]
+        if not open_ones and self._run().reason == "contract_terminated":
+            sessions, now = self.world.deel.sessions_of(self.contract), self.world.deel.clock.now()
+            assert not any(session.ours and session.lives(now) for session in sessions), "it lives on at Deel"
+
+    def _wishes(self, db):
+        return revocations.of_contract(db, self.contract)
 
     def _deliver(self, step: Step) -> None:
         issued = self.world.deel.tokens_issued_for(self.contract)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import getpass
+import re
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from onboarding.cli import start
 from onboarding.runs import Reason, Step
-from onboarding.store import consents, organizations
+from onboarding.store import consents, organizations, revocations, tokens
 from onboarding.store.tables import audit, worker_tokens
 from onboarding.store.tables import consents as consents_table
+from onboarding.store.tables import events as events_table
 from onboarding.store.tables import organizations as organizations_table
 from tests.onboarding.cli.conftest import EMAIL, TOKEN, Desk, add_completed
-from tests.onboarding.store.rows import ORG, add_run
+from tests.onboarding.store.rows import KEYRING, ORG, add_run, run_row
 
 PROOF = ("--evidence", "DOC-1", "--version", "terms-3")
 
@@ -69,7 +71,7 @@ def test_a_consent_lets_its_run_go_on(onboarding: Desk):
     add_run(onboarding.store, state="waiting", step="issue_token", reason="consent_missing")
     answer = onboarding.json("consent", "run-1", *PROOF)
     expected = {"contract_id": "contract-of-run-1", "given": True, "evidence": "DOC-1", "version": "terms-3"}
-    assert answer == {**expected, "who": getpass.getuser()}
+    assert answer == {**expected, "channel": "command line", "who": getpass.getuser()}
     assert onboarding.store.read(lambda db: consents.given(db, "contract-of-run-1"))
     assert onboarding.shell.calls == [("nudge", "run-1", "contract-of-run-1", Step.ISSUE_TOKEN)]
     assert onboarding.audit() == [("consent", "contract-of-run-1", "DOC-1, terms-3")]
@@ -240,3 +242,58 @@ def test_workers_are_kept_alive_or_no_longer(onboarding: Desk):
     assert "when somebody asks" in onboarding("keep-alive", "run-1", "--off", "--because", "OPS-3").stdout
     assert onboarding.json("show", "c-1")["keep_alive"] is False
     assert onboarding.audit() == [("keep_alive", "c-1", ""), ("keep_alive_off", "c-1", "OPS-3")]
+
+
+def test_a_withdrawal_takes_the_token_out_of_the_vault(onboarding: Desk, monkeypatch: pytest.MonkeyPatch):
+    """Where consent is required; its run waits, a replay is refused, and a second consent lets it go on by itself."""
+    monkeypatch.setenv("ONBOARDING_CONSENT", "required")
+    add_completed(onboarding.store)
+    onboarding("consent", "run-1", *PROOF, "--channel", "paper")
+    assert onboarding("token", "run-1", "--because", "a call").exit_code == 0
+    result = onboarding("consent", "run-1", *PROOF, "--withdraw")
+    assert "onboarding show contract-of-run-1" in result.stderr
+    row = run_row(onboarding.store)
+    assert (row.state, row.step, row.reason) == ("waiting", "issue_token", "consent_missing")
+    assert onboarding.store.read(lambda db: tokens.live(db, KEYRING, "profile-of-run-1")) is None
+
+    refused = onboarding("replay", "run-1", "--yes")
+    assert refused.exit_code == 1
+    assert "onboarding consent contract-of-run-1 --evidence" in refused.stderr
+    assert run_row(onboarding.store).state == "waiting"
+    onboarding("consent", "run-1", *PROOF)
+    assert run_row(onboarding.store).nudge_at is not None
+    assert onboarding("replay", "run-1", "--yes").exit_code == 0
+    (wish,) = onboarding.store.read(lambda db: revocations.of_contract(db, "contract-of-run-1"))
+    assert (wish.why, wish.done_at) == ("withdrawn", None)
+
+
+def test_show_has_a_note_of_each_consent_alarm_and_revocation(onboarding: Desk, monkeypatch: pytest.MonkeyPatch):
+    """In the order in which they happened; after an alarm, the command that takes the new facts."""
+    monkeypatch.setenv("ONBOARDING_CONSENT", "required")
+    add_completed(onboarding.store)
+    alarm = {"source": "deel", "type": "contract.status.updated", "run_id": "run-1", "disposition": "duplicate"}
+    alarm |= {"reason": "changed_input", "differs": "email type"}
+    onboarding.store.write(lambda db: db.execute(insert(events_table).values(**alarm)))
+    onboarding("consent", "run-1", *PROOF, "--channel", "paper")
+    onboarding("consent", "run-1", *PROOF, "--withdraw")
+    notes = onboarding.json("show", "run-1")["notes"]
+    assert [(note["kind"], note["detail"].partition(", recorded by")[0]) for note in notes] == [
+        ("changed_input", "contract.status.updated told another email, type; the run keeps its own"),
+        ("consent_given", "terms-3, DOC-1, by paper"),
+        ("consent_withdrawn", "terms-3, DOC-1, by command line"),
+        ("revocation", "withdrawn: Deel is to be told"),
+    ]
+    result = onboarding("show", "run-1")
+    assert "changed input" in result.stdout
+    assert "onboarding replay contract-of-run-1 --from contract_created" in result.stderr
+    said = onboarding("stats").stdout
+    assert re.search(r"changed inputs +1\nto be revoked +1\n", said)
+
+
+@pytest.mark.parametrize("reason", ["contract_terminated", "erased"])
+def test_no_token_leaves_for_a_contract_that_has_ended(onboarding: Desk, reason: str):
+    """Although another contract of the worker keeps it alive."""
+    add_completed(onboarding.store, state="cancelled", reason=reason)
+    result = onboarding("token", "run-1", "--because", "a call")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert onboarding.audit() == []

@@ -131,7 +131,7 @@ def test_a_run_as_json(onboarding: Desk):
     add_attempt(onboarding.store, outcome="failed", reason="request_rejected", http_status=422, request_id="req-2")
     shown = onboarding.json("show", "run-1")
     assert shown == onboarding.json("show", "contract-of-run-1")
-    assert list(shown) == [*RUN_KEYS, "timeline", "notifications", "keep_alive"]
+    assert list(shown) == [*RUN_KEYS, "timeline", "notifications", "keep_alive", "notes"]
     (attempt,) = shown["timeline"]
     assert list(attempt) == ATTEMPT_KEYS
     assert (attempt["started_at"], attempt["ended_at"]) == ("2026-11-24T04:49:54.488Z", "2026-11-24T04:49:54.900Z")
@@ -244,6 +244,8 @@ def test_stats_as_json(onboarding: Desk, monkeypatch: pytest.MonkeyPatch):
         "reasons": {"not_eor": 1},
         "events": {},
         "dead_letters": 0,
+        "changed_inputs": 0,
+        "revocations_open": 0,
         "paused": [{"organization_id": ORG, "reason": "paused", "next_probe_at": None}],
         "oldest_waiting_at": "2026-11-24T04:49:54.488Z",
         "budget": {"rate": 5.0, "rate_now": 5.0, "in_use": 0, "why_slower": None},

@@ -24,7 +24,7 @@ def event(key: str = "k-1", contract: str = "c-1", organization: str | None = "o
 
 
 def file(store: Store, *answers) -> list[NewRun]:
-    return store.write(lambda db: statements.file(db, MESSAGE, answers, FILING))
+    return store.write(lambda db: statements.file(db, MESSAGE, answers, FILING)).made
 
 
 def dispositions(store: Store) -> list[tuple[str, str | None]]:
