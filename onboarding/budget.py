@@ -24,11 +24,11 @@ from onboarding.store.engine import Store
 
 log = structlog.get_logger(__name__)
 
-SLACK_S: Final = 0.012
-"""Added to the window: half for calls that start late here, half for those that take longer on their way to Deel."""
-LATE_S: Final = SLACK_S / 2
+SLACK_S: Final = 0.015
+"""Added to the window: LATE_S for calls that start late here, the rest for those that take longer on their way."""
+LATE_S: Final = 0.006
 """A call that is later on its way has lost its slot, or puts the next one in it off."""
-BUSY_S: Final = 0.025
+BUSY_S: Final = 0.02
 """Where a process wakes up later than this the machine is busy: windows are longer for a while."""
 UNHURRIED_S: Final = 0.08
 """So much longer lasts a slot that nobody waits for: a commit and a new connection take their time."""
@@ -88,6 +88,8 @@ class Budget:
                 self._busy(slot, late_s, latest - earliest)
             if time.monotonic() < leave_by:
                 return leave_by  # later, its time has passed: another call may start with ours
+            if late_s > BUSY_S:
+                continue
             put_off_s = late_s + 2 * (slot.answered - slot.asked)
             if self._store.write(lambda db: budgets.put_off(db, self.fingerprint, slot, put_off_s)):  # noqa: B023
                 leave_by = earliest + put_off_s + LATE_S
@@ -121,7 +123,7 @@ class Budget:
         """
         if slot.begins_at > slot.given_at or uncertain_s > BUSY_S:
             wider_s = max(late_s, 2 * uncertain_s)
-            self._store.write_one(lambda db: budgets.allow_for(db, self.fingerprint, wider_s))
+            self._store.write(lambda db: budgets.allow_for(db, self.fingerprint, wider_s))
         self._lead_s = max(self._lead_s, min(2 * late_s, LONGEST_LEAD_S))
 
     def hold(self, seconds: float) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, Float, Integer, bindparam, case, literal, or_, select, update
+from sqlalchemy import Connection, Float, Integer, Row, bindparam, case, literal, select, update
 
 from onboarding.store.sql import epoch, first_of, length_of, turned
 from onboarding.store.tables import budgets
@@ -56,11 +56,6 @@ _TAKE = (
         free_at=turned(budgets.c.free_at, _BEGIN + bindparam("window_s", type_=Float) + _SLOWER + _UNHURRIED),
     )
     .returning(budgets.c.begins_at, _NOW, budgets.c.free_at)
-)
-_ALLOW = (
-    update(budgets)
-    .where(_BUDGET, or_(budgets.c.slow_until <= _NOW, budgets.c.slower_s <= bindparam("late_s", type_=Float)))
-    .values(slower_s=bindparam("late_s", type_=Float), slow_until=_NOW + bindparam("for_s", type_=Float))
 )
 _CLOCK = select(_NOW)
 _LOOK = select(budgets, _NOW.label("now"), _SLOWER.label("slower_now_s")).where(_BUDGET)
@@ -158,21 +153,21 @@ def hold(db: Connection, fingerprint: str, pace: Pace, seconds: float) -> float 
     lay_out(db, fingerprint, pace)
     row = db.execute(_LOCK, {"budget": fingerprint}).one()
     until = row.now + min(seconds, pace.longest_wait_s)
-    _lay(db, fingerprint, [max(time, until) for time in json.loads(row.free_at)])
     slower_s: float = row.slower_now_s
     if slower_s >= FIRST_SLOWER_S and row.slow_until > row.now + SLOW_FOR_S - ONE_REFUSAL_S:
+        _slow_down(db, fingerprint, row, None, until)
         return None
     slower_s = min(SLOWEST_S, max(FIRST_SLOWER_S, slower_s * 2))
-    slowed = {"slower_s": slower_s, "slow_until": row.now + SLOW_FOR_S}
-    db.execute(update(budgets).where(budgets.c.fingerprint == fingerprint).values(**slowed))
+    _slow_down(db, fingerprint, row, slower_s, until)
     return slower_s
 
 
 def allow_for(db: Connection, fingerprint: str, late_s: float) -> None:
     """A process was late by so much: for a while windows are longer, for those that were late and do not know it."""
+    row = db.execute(_LOCK, {"budget": fingerprint}).one()
     wider_s = min(max(CAREFUL_S, late_s * LATENESS_COUNTS), FIRST_SLOWER_S)
-    wider = {"budget": fingerprint, "late_s": wider_s, "for_s": SLOW_FOR_S}
-    db.execute(_ALLOW, wider)
+    if row.slow_until <= row.now or row.slower_s <= wider_s:
+        _slow_down(db, fingerprint, row, wider_s)
 
 
 @dataclass(frozen=True)
@@ -190,6 +185,16 @@ def use(db: Connection, fingerprint: str) -> Use:
         return Use()
     taken = sum(time > row.now for time in json.loads(row.free_at))
     return Use(taken, row.slower_now_s)
+
+
+def _slow_down(db: Connection, fingerprint: str, row: Row[Any], slower_s: float | None, until: float = 0.0) -> None:
+    """No slot comes free before `until`; windows are longer by `slower_s` from now on, those under way as well."""
+    more_s = 0.0 if slower_s is None else max(0.0, slower_s - row.slower_now_s)
+    longer = [time + more_s if time > row.now else time for time in json.loads(row.free_at)]
+    _lay(db, fingerprint, [max(time, until) for time in longer])
+    if slower_s is not None:
+        slowed = {"slower_s": slower_s, "slow_until": row.now + SLOW_FOR_S}
+        db.execute(update(budgets).where(budgets.c.fingerprint == fingerprint).values(**slowed))
 
 
 def _lay(db: Connection, fingerprint: str, free_at: list[float]) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from onboarding import budget as budget_module
-from onboarding.budget import BUSY_S, LATE_S, SLACK_S, UNHURRIED_S, Budget, Clocks, fingerprint_of, pace_of
+from onboarding.budget import LATE_S, SLACK_S, UNHURRIED_S, Budget, Clocks, fingerprint_of, pace_of
 from onboarding.deel import Deel, SessionFieldInMemory, TryLater
 from onboarding.dialling import Dialler, within
 from onboarding.simulator import Simulator
@@ -69,24 +69,35 @@ def test_a_process_that_wakes_up_late_widens_the_windows(store: Store, monkeypat
     assert 1.5 * TOO_LATE_S <= budget.use().slower_s < budgets.FIRST_SLOWER_S
 
 
-def test_a_call_that_is_a_little_late_puts_the_next_one_in_its_slot_off(store: Store, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def a_little_late_s(monkeypatch: pytest.MonkeyPatch) -> float:
+    """On a machine whose own jitter is a hundred times that of one with nothing else to do."""
+    monkeypatch.setattr(budget_module, "LATE_S", 0.1)
+    monkeypatch.setattr(budget_module, "BUSY_S", 5.0)
+    return 0.2
+
+
+def test_a_call_that_is_a_little_late_puts_the_next_one_in_its_slot_off(
+    store: Store, monkeypatch: pytest.MonkeyPatch, a_little_late_s: float
+):
     """Nobody has that one yet: no slot is lost, and no window is longer for others."""
     budget, sleep = Budget(store, TOKEN, rate=1), time.sleep
     budget.take()
-    late = iter([2 * LATE_S, 0.0])
+    late = iter([a_little_late_s, 0.0])
     monkeypatch.setattr(budget_module.time, "sleep", lambda seconds: sleep(seconds + next(late)))
     leave_by = budget.take()
     budget.take()
-    assert time.monotonic() >= leave_by - LATE_S + 1.0 + SLACK_S - 0.001
+    assert time.monotonic() >= leave_by - budget_module.LATE_S + 1.0 + SLACK_S - 0.001
     assert budget.use().slower_s == 0.0
-    assert 2 * LATE_S < BUSY_S
 
 
-def test_a_call_that_is_a_little_late_takes_another_slot_where_the_next_one_is_taken(store: Store, monkeypatch):
+def test_a_call_that_is_a_little_late_takes_another_slot_where_the_next_one_is_taken(
+    store: Store, monkeypatch: pytest.MonkeyPatch, a_little_late_s: float
+):
     """Who has it sleeps already, and would begin while this call is on its way."""
     budget, other = Budget(store, TOKEN, rate=1), Budget(store, TOKEN, rate=1)
     budget.take()
-    sleep, late = time.sleep, iter([2 * LATE_S, 0.0])
+    sleep, late = time.sleep, iter([a_little_late_s, 0.0])
     taken: list[float] = []
 
     def sleeping(seconds: float) -> None:
@@ -106,7 +117,7 @@ def test_in_a_wider_window_a_call_may_be_later(store: Store, monkeypatch: pytest
     budget, sleep = Budget(store, TOKEN, rate=5), time.sleep
     for _ in range(5):
         budget.take()
-    monkeypatch.setattr(budget_module.time, "sleep", lambda seconds: sleep(seconds + TOO_LATE_S))
+    monkeypatch.setattr(budget_module.time, "sleep", lambda seconds: sleep(seconds + 3 * LATE_S))
     assert budget.take() > time.monotonic()
     assert budget.use().in_use == 1
 
@@ -152,7 +163,7 @@ def test_a_budget_waits_no_longer_than_its_step_may_take(store: Store):
         budget.take()
     began = time.monotonic()
     budget.take()
-    assert time.monotonic() - began < 1.2
+    assert time.monotonic() - began < 1.8
 
 
 def test_a_process_that_stood_still_while_the_database_answered_begins_later(store: Store, monkeypatch):

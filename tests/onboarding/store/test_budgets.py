@@ -148,6 +148,19 @@ def test_a_slot_is_put_off_as_long_as_the_next_one_in_it_is_free(store: Store):
     assert not store.write(lambda db: budgets.put_off(db, "nobody's", first, 0.05))
 
 
+def test_windows_that_have_begun_are_longer_at_once(store: Store):
+    """Who is on the way already may be as late; and who waits in line for a slot has the old pace."""
+    pace = Pace(slots=1, window_s=0.5, longest_wait_s=20.0)
+    first = taken(store, pace)
+    store.write(lambda db: budgets.allow_for(db, "f", 0.0))
+    second = taken(store, pace)
+    assert second.begins_at == pytest.approx(first.ends_at + budgets.CAREFUL_S, abs=1e-4)
+    store.write(lambda db: budgets.hold(db, "f", pace, 0.0))
+    third = taken(store, pace)
+    widened_s = budgets.FIRST_SLOWER_S - budgets.CAREFUL_S
+    assert third.begins_at == pytest.approx(second.ends_at + widened_s, abs=0.02)
+
+
 def test_a_wider_window_is_not_narrowed_by_who_is_less_late(store: Store):
     """Of two that were late the worse counts; a refusal of Deel's counts more than both."""
     store.write(lambda db: budgets.lay_out(db, "f", PACE))
