@@ -30,7 +30,7 @@ from onboarding.steps import TRIES_OF_A_NEW_TOKEN, ask_session, judge_session
 from onboarding.store import access as statements
 from onboarding.store import organizations, runs, tokens
 from onboarding.store.engine import Store, StoreUnavailable
-from onboarding.store.tokens import Intended, Kept, LiveToken, Revoking
+from onboarding.store.tokens import Intended, Kept, LiveToken
 from onboarding.vault import Keyring
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class Issuing:
         """Issue the next token, or wait for whoever is at it. Raises NoToken."""
         row = wish.row
 
-        def take(db: Connection) -> tuple[Kept | Intended | Revoking | statements.Busy, bool]:
+        def take(db: Connection) -> tuple[Kept | Intended | statements.Busy, bool]:
             self.allowed(db, row.contract_id)
             paused = organizations.paused_reason(db, row.organization_id)
             if paused and not _is_probe(db, row, paused):
@@ -90,9 +90,6 @@ class Issuing:
         match intent:
             case Intended():
                 self._issue(wish, intent, probe=probe)
-            case Revoking():
-                why, reason = "Deel is being told to end the one before.", Reason.TOKEN_REVOKING
-                raise NotNow(row.contract_id, why, reason, self.waits.after_failure_s)
             case statements.Busy():
                 self._wait_for_the_other(wish)
 

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, case, exists, func, null, or_, select, update
+from sqlalchemy import Connection, String, bindparam, case, exists, func, null, or_, select, update
 
 from onboarding.runs import IssuedToken, Reason, State, Step
 from onboarding.store import revocations, tokens
 from onboarding.store.sql import from_now, seconds
 from onboarding.store.tables import attempts, runs, worker_tokens
-from onboarding.store.tokens import Intended, Kept, Revoking
+from onboarding.store.tokens import Intended, Kept
 from onboarding.store.upsert import insert_or_ignore
 from onboarding.vault import Keyring
 
@@ -44,7 +44,7 @@ _STEP_IS_AT_IT = exists().where(
 _HELD = (worker_tokens.c.issuing_until > from_now()) & or_(
     worker_tokens.c.issuing_by.is_(None), worker_tokens.c.issuing_by != bindparam("holder")
 )
-_BUSY = or_(_HELD, _STEP_IS_AT_IT).label("busy")
+_BUSY = or_(_HELD, _STEP_IS_AT_IT, revocations.open_of(bindparam("profile", type_=String))).label("busy")
 _NEW = select(worker_tokens.c.stored_at).where(_HERE, _IS_NEW)
 _STANDS = select(worker_tokens, _LIVES.label("lives"), _BUSY).where(_HERE)
 _TAKE = (
@@ -103,7 +103,7 @@ def was_verified(db: Connection, run_id: str) -> bool:
 
 def take(
     db: Connection, run_id: str, organization_id: str, profile: str, holder: str, *, for_s: float, min_life_s: float
-) -> Kept | Intended | Revoking | Busy:
+) -> Kept | Intended | Busy:
     """Decide who issues: `holder`, from now on, for `for_s` seconds, unless a token lives or another one is at it.
 
     The issue's number is committed with it, and the run whose id is in its key: one that was never answered is asked
@@ -113,8 +113,6 @@ def take(
     insert_or_ignore(db, worker_tokens, hris_profile_id=profile, dead=True, **new)
     asked = {"profile": profile, "holder": holder, "min_life_s": min_life_s}
     db.execute(select(worker_tokens.c.hris_profile_id).where(_HERE).with_for_update(), {"profile": profile})
-    if revocations.is_open(db, profile):  # whoever wishes one locks the token's row before
-        return Revoking()
     row = db.execute(_STANDS, asked).one()
     if row.lives:
         return Kept(row.issue_number, row.expires_at)

@@ -43,7 +43,7 @@ _STOPPED: Final[dict[str, Any]] = {
     "updated_at": from_now(),
 }
 _THIS = update(runs).where(runs.c.id == bindparam("run"))
-_CANCEL = _THIS.values(**_STOPPED, state=State.CANCELLED)
+_CANCEL = _THIS.values(**_STOPPED, state=State.CANCELLED, keep_alive=False)
 _FORGET = _THIS.values(emails_sealed=None, facts_at=None)
 _GOES_ON = runs.c.state.in_((*ACTIVE, State.COMPLETED))
 _WAIT = _THIS.where(one_of(runs.c.step, _AT_A_TOKEN)).values(

@@ -19,7 +19,6 @@ import psycopg
 
 from onboarding.simulator.webhooks import Webhook
 from tests.bench.outside import ROOT, Outside
-from tests.bench.peers.plain import TABLE
 from tests.bench.servers import database, virtual_host
 from tests.bench.systems import distributed
 
@@ -32,6 +31,7 @@ PLAIN_CONFIRMED: Final = "plain Celery, confirms on"
 PLAIN_UNCONFIRMED: Final = "plain Celery, confirms off"
 PLAIN_WRITTEN_DOWN: Final = "plain Celery, confirms on, a commit before and behind each step"
 DBOS: Final = "DBOS"
+TIMELINE: Final = "CREATE TABLE timeline (step text, at timestamptz NOT NULL DEFAULT clock_timestamp())"
 CHILDREN: Final = 4
 """Of a Celery worker, ours and the peer's: of 2, 4 and 8 the best for both on two cores."""
 DBOS_PROCESSES, DBOS_WORKFLOWS = 2, 8
@@ -97,7 +97,7 @@ def plain(outside: Outside, *, confirms: bool, commits: bool = False) -> Iterato
         if commits:
             url = stack.enter_context(database(migrated=False)).replace("postgresql+psycopg:", "postgresql:")
             with psycopg.connect(url) as db:
-                db.execute(TABLE)
+                db.execute(TIMELINE)
             environment["PEER_DATABASE_URL"] = url
         command = [str(BIN / "celery"), "-A", "tests.bench.peers.plain", "worker", *options]
         worker = stack.enter_context(_worker(command, environment))

@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from onboarding import failpoints, revoking
 from onboarding.events import Message
 from onboarding.runs import Step
-from onboarding.store import consents, endings, revocations, runs
+from onboarding.store import alive, consents, endings, revocations, runs
 from onboarding.store.sql import from_now
 from onboarding.store.tables import audit, turns
 from onboarding.store.tables import events as events_table
@@ -106,10 +106,12 @@ def share_profile(onboard: Driver, contract: str, other: str) -> None:
 def test_the_end_of_a_contract_revokes_its_token(onboard: Driver, event_type: str):
     """In the vault before the message is acknowledged, at Deel at upkeep's next turn; the run is cancelled."""
     hire_completed(onboard)
+    onboard.store.write(lambda db: alive.mark(db, runs.find(db, "c-1"), on=True))
     onboard.deel.ends("c-1")
     take(onboard, event_type)
     assert onboard.vault_token() is None
     row = onboard.run()
+    assert not row.keep_alive
     assert (row.state, row.reason, row.token_expires_at) == ("cancelled", "contract_terminated", None)
     assert revoke(onboard) == 1
     assert onboard.deel.live_token("c-1") is None

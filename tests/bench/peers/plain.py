@@ -33,7 +33,6 @@ app.conf.update(
     task_acks_late=True,
     task_ignore_result=True,
 )
-TABLE: Final = "CREATE TABLE timeline (step text, at timestamptz NOT NULL DEFAULT clock_timestamp())"
 LINE: Final = "INSERT INTO timeline (step) VALUES (%s)"
 DATABASE: Final = os.environ.get("PEER_DATABASE_URL")
 

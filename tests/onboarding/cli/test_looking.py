@@ -258,7 +258,7 @@ def test_stats_show_a_budget_that_slowed(onboarding: Desk, monkeypatch: pytest.M
     budget = Budget(onboarding.store, SecretStr("deel-token-canary-77"), 5)
     assert "slowed" not in onboarding("stats").stdout
     budget.hold(0.0)
-    assert onboarding.json("stats")["budget"]["rate_now"] == 3.7
+    assert onboarding.json("stats")["budget"]["rate_now"] == 4.0
     assert "slowed to 3.7, as Deel refused calls a moment ago" in onboarding("stats").stdout
 
 
