@@ -6,6 +6,16 @@ from typing import Final
 
 CONTRACT_CREATED: Final = "contract.created"
 
+SUBSCRIBED: Final = (
+    CONTRACT_CREATED,
+    "contract.status.updated",
+    "contract.terminated",
+    "employee.created.eor",
+    "onboarding.status.updated",
+    "worker.v2.created",
+)
+"""What `onboarding webhook create` asks Deel for, sorted."""
+
 _NAMES: Final = frozenset(
     {
         CONTRACT_CREATED,

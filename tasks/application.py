@@ -22,6 +22,8 @@ from tasks.unpacking import unpack_nothing
 RECONCILE_EVERY_S = 5.0
 FAILURES_EVERY_S = 5.0
 RETIRE_EVERY_S = 600.0
+BACKFILL_EVERY_S = 30.0
+WEBHOOKS_EVERY_S = 900.0
 
 
 class Application(Celery):
@@ -88,6 +90,8 @@ def make_app(settings: Settings) -> Celery:
                 ("onboarding.reconcile", RECONCILE_EVERY_S),
                 ("onboarding.tell_failures", FAILURES_EVERY_S),
                 ("onboarding.retire", RETIRE_EVERY_S),
+                ("onboarding.backfill", BACKFILL_EVERY_S),
+                ("onboarding.look_at_webhooks", WEBHOOKS_EVERY_S),
             )
         },
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import structlog
 
-from onboarding import observe, outages, upkeep
+from onboarding import observe, outages, rounds, subscriptions, upkeep
 from onboarding.store.engine import StoreUnavailable
-from tasks.application import FAILURES_EVERY_S, RECONCILE_EVERY_S, app
+from tasks.application import BACKFILL_EVERY_S, FAILURES_EVERY_S, RECONCILE_EVERY_S, WEBHOOKS_EVERY_S, app
 from tasks.process import world
 from tasks.publish import nudge
 from tasks.time_limit import OutOfTime, soft_limit_is_out_of_time
@@ -30,6 +30,18 @@ def tell_failures() -> str:
 def retire() -> str:
     """Let go what is old."""
     return attempt_upkeep("retire", 0)
+
+
+@app.task(name="onboarding.backfill")
+def backfill() -> str:
+    """Read one more page of Deel's list."""
+    return attempt_upkeep("backfill", BACKFILL_EVERY_S)
+
+
+@app.task(name="onboarding.look_at_webhooks")
+def look_at_webhooks() -> str:
+    """Ask Deel after the webhook subscriptions."""
+    return attempt_upkeep("look_at_webhooks", WEBHOOKS_EVERY_S)
 
 
 def attempt_upkeep(work: str, every_s: float) -> str:
@@ -57,6 +69,10 @@ def _do(work: str, every_s: float) -> str:
             return f"{upkeep.reconcile(world(), nudge, every_s)} nudged"
         case "tell_failures":
             return f"{upkeep.tell_failures(world(), every_s)} told"
+        case "backfill":
+            return f"{rounds.go_on(world(), nudge, every_s)} made"
+        case "look_at_webhooks":
+            return f"{subscriptions.look(world(), every_s)} wrong"
         case _:
             upkeep.retire(world())
             return "done"

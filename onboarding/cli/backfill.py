@@ -29,8 +29,6 @@ from onboarding.turns import line_of, send_due
 from onboarding.vault import Keyring
 from onboarding.world import clients_of
 
-MOST_WAITING: Final = 200
-"""The next page is asked for when fewer wait: what Deel's list tells is used while it is fresh, for ten minutes."""
 LOOK_S: Final = 1.0
 TELL_S: Final = 10.0
 
@@ -156,11 +154,12 @@ class Filling:
     def _wait_for_room(self, organization: str) -> None:
         for waited_s, waiting in enumerate(self._waiting(organization)):
             if waited_s % TELL_S == 0:
-                hint(f"{organization}: {waiting} runs wait for their turn, the next page for fewer than {MOST_WAITING}")
+                most = backfill.MOST_WAITING
+                hint(f"{organization}: {waiting} runs wait for their turn, the next page for fewer than {most}")
             time.sleep(LOOK_S)
 
     def _waiting(self, organization: str) -> Iterator[int]:
-        while (waiting := self.store.read(lambda db: lines.waiting_behind(db, organization))) >= MOST_WAITING:
+        while (waiting := self.store.read(lambda db: lines.waiting_behind(db, organization))) >= backfill.MOST_WAITING:
             yield waiting
 
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
-from onboarding.simulator import reads, workers
+from onboarding.simulator import reads, subscriptions, workers
 from onboarding.simulator.visit import Refused, Route
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ VERSIONS: Final = (None, "2026-01-01")
 _CONTRACTS = frozenset({"contracts:read"})
 _PEOPLE = frozenset({"people:read"})
 _ADMIN = frozenset({"admin:worker"})
+_HOOKS_READ = frozenset({"webhooks:read"})
+_HOOKS_WRITE = frozenset({"webhooks:write"})
 ROUTES: Final = (
     Route("POST /eor/worker", workers.create_worker, workers.contract_in_body, frozenset({"people:write"})),
     Route("POST /workers/session", workers.create_session, workers.profile_in_body, _ADMIN),
@@ -29,6 +31,12 @@ ROUTES: Final = (
     Route("GET /people/me", reads.get_me, reads.token_holder, _PEOPLE | {"worker:read"}, for_workers=True),
     Route("GET /people/{hris_profile_id}", reads.get_person, workers.profile_in_path, _PEOPLE, for_workers=True),
     Route("GET /organizations", reads.list_organizations, reads.nobody, frozenset({"organizations:read"})),
+    Route("GET /webhooks", subscriptions.list_all, reads.nobody, _HOOKS_READ),
+    Route("POST /webhooks", subscriptions.create, reads.nobody, _HOOKS_WRITE),
+    Route("GET /webhooks/events/types", subscriptions.list_event_types, reads.nobody, _HOOKS_READ),
+    Route("GET /webhooks/{id}", subscriptions.get, reads.nobody, _HOOKS_READ),
+    Route("PATCH /webhooks/{id}", subscriptions.update, reads.nobody, _HOOKS_WRITE),
+    Route("DELETE /webhooks/{id}", subscriptions.delete, reads.nobody, _HOOKS_WRITE),
 )  # the first that fits is taken: /people/me stands before /people/{hris_profile_id}
 _PATTERNS: Final = [(re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", route.template)), route) for route in ROUTES]
 ALL_SCOPES: Final = frozenset[str]().union(*(route.scopes for route in ROUTES)) - {"worker:read"}
@@ -61,6 +69,8 @@ def authorise(route: Route, caller: Caller, policy: Policy) -> None:
             raise Refused(403, "Worker tokens cannot access this resource")
         return
     if route.name == "POST /eor/worker" and not policy.enforce_people_write:
+        return
+    if route.scopes in (_HOOKS_READ, _HOOKS_WRITE) and not policy.enforce_webhook_scopes:
         return
     if not caller.scopes & route.scopes:
         raise Refused(403, f"Token lacks the required scope: {' or '.join(sorted(route.scopes))}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 VERSION: Final = "1.0.0"
 STATUS_UPDATED: Final = "contract.status.updated"
+WORKERS_OWN: Final = ("employee.created.eor", "worker.v2.created", "onboarding.status.updated")
 _COMPENSATION: Final = (
     "currency_code scale frequency gross_annual_salary gross_signing_bonus gross_variable_bonus"
     " first_payment first_payment_date"
@@ -74,7 +75,8 @@ def envelope(
     }
     others = {name: value for name, value in overrides.items() if name not in (*_META, "timestamp")}
     more = {"external_id": contract.external_id or "", "custom_fields": []}
-    resource = {**_resource(contract), **(more if event_type == STATUS_UPDATED else {}), **others}
+    about = _worker_resource(event_type, contract) if event_type in WORKERS_OWN else _resource(contract)
+    resource = {**about, **(more if event_type == STATUS_UPDATED else {}), **others}
     return {
         "data": {"meta": meta, "resource": [resource] if as_array else resource},
         "timestamp": overrides.get("timestamp", stamp(now)),
@@ -101,6 +103,14 @@ def _resource(contract: Contract) -> Json:
         "signatures": _blank("client_signature client_signed_at signed_at worker_signature worker_signed_at"),
         "worker": _worker(contract),
     }
+
+
+def _worker_resource(event_type: str, contract: Contract) -> Json:
+    """By profile, without a contract: all that is documented of `worker.v2.created`, more than is of the others."""
+    profile = contract.profile
+    about = {"id": profile.hris_profile_id if profile else "", "hiring_type": contract.type}
+    changed = {"old_status": "invited", "status": "onboarding"} if event_type == WORKERS_OWN[2] else {}
+    return {**about, **changed}
 
 
 def _worker(contract: Contract) -> Json:
