@@ -231,7 +231,9 @@ class Settings(BaseModel):
         Raises SettingsError where there is none at all.
         """
         if self.deel_token is None and not own_tokens:
-            raise SettingsError(f"{_fault('deel_token')}\n(Or give each organisation its own: onboarding org add ORG.)")
+            raise SettingsError(
+                f"{_fault('deel_token')}\n(Or each organisation its own: onboarding org token set ORG.)"
+            )
 
     def keyring(self) -> Keyring:
         """The vault's keys: ONBOARDING_VAULT_KEYS; on a laptop, else, a key file beside the SQLite file.

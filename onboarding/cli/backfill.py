@@ -111,7 +111,7 @@ def _chosen(store: Store, clients: Clients, organization: str | None) -> Sequenc
     raise Refusal(
         f"no token is {organization}'s own" if organization else "no organisation has a token for Deel",
         "Deel lists contracts to their own organisation's token only.",
-        then=("onboarding org list", f"onboarding org add {organization or 'ORGANISATION'}"),
+        then=("onboarding org list", f"onboarding org token set {organization or 'ORGANISATION'}"),
         code=NOTHING_MATCHED,
     )
 

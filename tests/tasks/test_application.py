@@ -214,7 +214,7 @@ def test_a_worker_needs_a_token_of_the_settings_or_of_an_organisation(sqlite_url
     ended = run("worker", broker_url=NOWHERE, database_url=sqlite_url)
     assert ended.returncode == 2
     assert "ONBOARDING_DEEL_TOKEN" in ended.stderr
-    assert "onboarding org add" in ended.stderr
+    assert "onboarding org token set" in ended.stderr
     store, token = Store(sqlite_url), SecretStr("own-token")
     store.write(lambda db: org_tokens.keep(db, KEYRING, "org-1", token, fingerprint_of(token)))
     store.close()

@@ -74,4 +74,4 @@ def test_without_a_token_nothing_can_be_listed(onboarding: Desk, words: tuple[st
     """Exit 3, and how to put one in."""
     result = onboarding(*words)
     assert result.exit_code == 3
-    assert "onboarding org add" in result.stderr
+    assert "onboarding org token set" in result.stderr
