@@ -7,6 +7,7 @@ transaction, so that a crash repeats one page at most.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,7 @@ from onboarding.deel import DeelFailure, ParkRun, TryLater
 from onboarding.dialling import time_left, within
 from onboarding.failpoints import fail_point
 from onboarding.runs import Reason
-from onboarding.store import backfills, org_tokens, upkeep
+from onboarding.store import backfills, org_tokens, organizations, upkeep
 from onboarding.store import line as lines
 from onboarding.store.events import HOME, Filing
 from onboarding.turns import Nudge, send_due
@@ -46,14 +47,14 @@ def go_on(world: World, nudge: Nudge, every_s: float) -> int:
     """
     if not world.backfill_s or not world.store.write(lambda db: upkeep.my_turn(db, "backfill", every_s)):
         return 0
-    organizations = _organizations(world)
-    world.store.write(lambda db: backfills.know(db, organizations, world.backfill_s))
+    known = _organizations(world)
+    world.store.write(lambda db: backfills.know(db, known, world.backfill_s))
     made = 0
     with within(ROUND_S):
         for row in world.store.read(backfills.due):
             if time_left() <= 0:
                 break
-            if row.organization_id in organizations:
+            if row.organization_id in known:
                 made += _go_on(world, row, nudge)
     return made
 
@@ -64,10 +65,10 @@ def _organizations(world: World) -> Sequence[str]:
     home = world.clients.home
     if home is None:
         return own
-    try:
-        found = learn_home(world.store, home, home.deel.organization_id)
-    except DeelFailure:  # the list will say so, too
-        found = None
+    found = world.store.read(lambda db: organizations.home(db, home.fingerprint))
+    if found is None:
+        with suppress(DeelFailure):  # the list will say so, too
+            found = learn_home(world.store, home, home.deel.organization_id)
     return list(dict.fromkeys([found or HOME, *own]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -165,7 +166,7 @@ def check_command(*, organization: str | None, as_json: bool) -> None:
         print_json([{"label": row.label, "url": row.url, "trouble": trouble} for row, trouble in checked])
     else:
         for row, trouble in checked:
-            print_verdict(*_verdict(row, trouble, organization))
+            print_verdict(*_verdict(row, trouble, has_key=row.label in settings.webhook_secrets))
     if any(trouble for _, trouble in checked):
         raise click.exceptions.Exit(FAILED)
 
@@ -273,15 +274,12 @@ def _cells(row: Mapping[str, Any]) -> Sequence[str]:
     return row["id"], row["label"] or "", row["status"] or "", row["url"] or "", str(len(row["events"])), kept
 
 
-def _verdict(row: Any, trouble: Trouble | None, organization: str | None) -> tuple[str, str, str, str]:
+def _verdict(row: Any, trouble: Trouble | None, *, has_key: bool) -> tuple[str, str, str, str]:
+    """Word, subject, detail, and what to type."""
     if trouble is None:
         return "ok", row.label, f"enabled, to {row.url}", ""
-    mend = f'onboarding webhook create --url {row.url} --label "{row.label}"' + f" --org {organization}" * bool(
-        organization
-    )
-    return (
-        "FAILED",
-        row.label,
-        f"{trouble}: {trouble.advice}",
-        "onboarding webhook list" if trouble is Trouble.DOUBLED else mend,
-    )
+    said, organization = f"{trouble}: {trouble.advice}", row.organization_id
+    if trouble is Trouble.DOUBLED:
+        return "FAILED", row.label, said, f"onboarding webhook list --org {organization}"
+    named = f"--url {shlex.quote(row.url)} --label {shlex.quote(row.label)} --org {organization}"
+    return "FAILED", row.label, said, f"onboarding webhook create {named}" + ("" if has_key else " --key-file FILE")

@@ -37,7 +37,8 @@ pytestmark = [pytest.mark.rabbitmq, pytest.mark.postgres, pytest.mark.slow]
 
 Evidence = dict[str, bytes]
 LISTINGS = [("runs", "--json"), ("dead", "list", "--json"), ("show", "c-defect", "--json")]
-TASKS = {f"onboarding.{name}" for name in (*STEPS, "reconcile", "tell_failures", "retire")}
+UPKEEP = ("reconcile", "tell_failures", "retire", "backfill", "look_at_webhooks")
+TASKS = {f"onboarding.{name}" for name in (*STEPS, *UPKEEP)}
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ CELERY = str(Path(sys.executable).with_name("celery"))
 PASSWORD, OTHER = "canary-one-of-a-broker", "canary-two-of-a-broker"
 ORCHESTRATORS_GRACE_S = 45
 NOWHERE = "amqp://u:p@127.0.0.1:1/v"
-UPKEEP_TASKS = {f"onboarding.{name}" for name in ("reconcile", "tell_failures", "retire")}
+UPKEEP = ("reconcile", "tell_failures", "retire", "backfill", "look_at_webhooks")
+UPKEEP_TASKS = {f"onboarding.{name}" for name in UPKEEP}
 
 
 @pytest.fixture(scope="module")

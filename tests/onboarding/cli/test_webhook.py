@@ -108,7 +108,7 @@ def test_check_says_what_is_wrong_and_what_to_type(onboarding: Desk, deel: Simul
     assert onboarding.json("webhook", "check", code=1) == [{"label": "onboarding", "url": URL, "trouble": "disabled"}]
     result = onboarding("webhook", "check")
     assert "FAILED" in result.stdout
-    assert f'onboarding webhook create --url {URL} --label "onboarding"' in result.stdout
+    assert f"onboarding webhook create --url {URL} --label onboarding --org {deel.organization_id}" in result.stdout
     assert create(onboarding)["did"] == "changed"
     assert onboarding("webhook", "check").exit_code == 0
     deel.subscriptions[0].signing_key = "another"
