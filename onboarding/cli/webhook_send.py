@@ -114,9 +114,9 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
 
 
 def _refused(status: int) -> Refusal:
-    why = {
+    why: dict[int, str] = {
         HTTPStatus.UNAUTHORIZED: "Its key for this label is another: compare ONBOARDING_WEBHOOK_SECRETS on both sides.",
         HTTPStatus.NOT_FOUND: "It knows no source of this name: see the end of the URL.",
         HTTPStatus.SERVICE_UNAVAILABLE: "The broker did not confirm: a real one would be sent again by Deel.",
     }
-    return Refusal(f"the webhook was not taken: {status}", why.get(HTTPStatus(status), "Its log has one line on it."))
+    return Refusal(f"the webhook was not taken: {status}", why.get(status, "Its log has one line on it."))

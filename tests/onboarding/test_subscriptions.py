@@ -16,6 +16,7 @@ from onboarding.deel_wanted import Trouble, Wanted
 from onboarding.store import organizations, webhooks
 from onboarding.subscriptions import settle, trouble_with
 from tests.onboarding.worlds import Driver
+from tests.openapi import validate_request
 
 WANTED = Wanted("onboarding", "https://hooks.example.com/webhooks/deel", SUBSCRIBED)
 KEY = SecretStr("canary-signing-key-1")
@@ -52,6 +53,20 @@ def test_what_differs_is_seen_and_mended(onboard: Driver, deel: Deel, how: dict[
     mended = settle(deel, WANTED, KEY)
     assert (mended.did, mended.subscription.id) == ("changed", made.id)
     assert trouble_with(deel.subscriptions(), WANTED, KEY) is None
+
+
+def test_what_is_asked_is_documented():
+    """Deel's file has every field of it, in POST and in PATCH."""
+    validate_request("POST", "/webhooks", WANTED.document(KEY))
+    validate_request("PATCH", "/webhooks/{id}", WANTED.document(KEY))
+
+
+def test_one_that_is_gone_is_deleted_as_well(deel: Deel):
+    """Who types it twice gets the same answer."""
+    made = settle(deel, WANTED, KEY).subscription
+    deel.unsubscribe(made.id)
+    deel.unsubscribe(made.id)
+    assert deel.subscriptions() == ()
 
 
 def test_another_url_is_another_subscription(onboard: Driver, deel: Deel):

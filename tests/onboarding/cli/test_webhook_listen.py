@@ -6,10 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from pydantic import SecretStr
 from sqlalchemy import insert
 
 from onboarding.cli import webhook_listen
+from onboarding.cli.main import cli
 from onboarding.cli.webhook_listen import Seen
 from onboarding.events import Message
 from onboarding.intake import Intake
@@ -43,6 +45,18 @@ def test_what_arrives_is_shown_as_it_does(onboarding: Desk, deel: Simulator, mon
     assert first.index("c-1") == second.index("c-2") == lines[0].index("contract")
     assert "\x1b" not in result.stdout
     assert "c-before" in onboarding("webhook", "listen", "--for", "0", "--last", "3").stdout
+
+
+def test_on_a_terminal_there_are_colours(onboarding: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch):
+    """By what became of it."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    arrive(onboarding, deel, "c-1")
+    result = CliRunner().invoke(
+        cli, ["webhook", "listen", "--for", "0", "--last", "1"], obj=onboarding.shell, color=True
+    )
+    assert "\x1b[32m" in result.stdout
+    assert "Ctrl-C" in result.stderr
 
 
 def test_json_is_a_line_for_each(onboarding: Desk, deel: Simulator):

@@ -86,7 +86,9 @@ def test_a_real_one_is_like_any_other(onboarding: Desk, gateway: Gateway):
     assert (answer.contract_id, answer.organization_id, answer.signed) == ("c-42", "org-7", True)
 
 
-@pytest.mark.parametrize(("status", "word"), [(401, "ONBOARDING_WEBHOOK_SECRETS"), (404, "source"), (503, "broker")])
+@pytest.mark.parametrize(
+    ("status", "word"), [(401, "ONBOARDING_WEBHOOK_SECRETS"), (404, "source"), (503, "broker"), (599, "599")]
+)
 def test_a_gateway_that_does_not_take_it(onboarding: Desk, gateway: Gateway, status: int, word: str):
     """Exit 1, and why."""
     gateway.status = status
