@@ -23,6 +23,8 @@ from onboarding.told import Told
 
 TYPE: Final = "contract.listed"
 TRIES: Final = 5
+MOST_WAITING: Final = 200
+"""The next page is asked for when fewer wait: what Deel's list tells is used while it is fresh, for ten minutes."""
 LONGEST_WAIT_S: Final = 60.0
 """Who waits for longer, whatever Deel asks for, is told and may begin again later."""
 
@@ -57,16 +59,26 @@ def pages(
 
 
 def _filed(store: Store, filing: Filing, organization_id: str, found: ContractPage, since: datetime | None) -> Page:
-    wanted = [contract for contract in found.contracts if _is_wanted(contract, since)]
-
-    def file(db: Connection) -> int:
-        new = events.list_new(db, [contract.id for contract in wanted])
-        listed = [_event(contract, organization_id) for contract in wanted if contract.id in new]
-        return events.file_listed(db, listed, filing)
-
-    made = store.write(file) if wanted else 0
+    made = store.write(lambda db: file_page(db, filing, organization_id, found, since))
     listed = len(found.contracts) + found.skipped
-    return Page(listed, listed - len(wanted), made)
+    return Page(listed, listed - sum(_is_wanted(contract, since) for contract in found.contracts), made)
+
+
+def file_page(
+    db: Connection,
+    filing: Filing,
+    organization_id: str,
+    found: ContractPage,
+    since: datetime | None,
+    *,
+    undated: bool = True,
+) -> int:
+    """Make a run for each contract of the page that has none; returns how many. `undated`: of those without a date."""
+    wanted = [contract for contract in found.contracts if _is_wanted(contract, since, undated=undated)]
+    if not wanted:
+        return 0
+    new = events.list_new(db, [contract.id for contract in wanted])
+    return events.file_listed(db, [_event(each, organization_id) for each in wanted if each.id in new], filing)
 
 
 def _ask(deel: Deel, cursor: str | None) -> ContractPage:
@@ -83,12 +95,14 @@ def _wait_s(state: RetryCallState) -> float:
     return min(LONGEST_WAIT_S, max(asked_s or 0.0, Backoff().base_s * 2.0 ** (state.attempt_number - 1)))
 
 
-def _is_wanted(contract: Contract, since: datetime | None) -> bool:
+def _is_wanted(contract: Contract, since: datetime | None, *, undated: bool = True) -> bool:
     # dropped here and not by Deel, whose filter knows fewer statuses than its answers have: one that it does not know
     # would never be found
     if contract.type != "eor" or contract.status in ENDED:
         return False
-    return since is None or contract.created_at is None or contract.created_at >= since
+    if contract.created_at is None:
+        return undated
+    return since is None or contract.created_at >= since
 
 
 def _event(contract: Contract, organization_id: str) -> Event:

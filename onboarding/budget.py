@@ -138,7 +138,12 @@ class Budget:
 
     def rate_with(self, slower_s: float) -> float:
         """Requests per second while each window is longer by so much."""
-        return self._pace.slots / (self._pace.window_s + slower_s)
+        return rate_with(self._pace, slower_s)
+
+
+def rate_with(pace: budgets.Pace, slower_s: float) -> float:
+    """Requests per second while each window is longer by so much."""
+    return pace.slots / (pace.window_s + slower_s)
 
 
 class Clocks:

@@ -20,7 +20,7 @@ from onboarding.transport import Http
 from onboarding.vault import Keyring
 
 LOOK_AGAIN_S: Final = 10.0
-"""So long after `onboarding org add` or `remove` every process has heard of it."""
+"""So long after `onboarding org token set` or `remove` every process has heard of it."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,16 @@ EOR: Final = "eor"
 ENDED: Final = frozenset(("completed", "cancelled", "user_cancelled", "rejected", "terminated"))
 """A contract's statuses that no onboarding follows. The last is in none of Deel's lists, and means what it says."""
 
+SUBSCRIBED: Final = (
+    CONTRACT_CREATED,
+    "contract.status.updated",
+    "contract.terminated",
+    "employee.created.eor",
+    "onboarding.status.updated",
+    "worker.v2.created",
+)
+"""What `onboarding webhook create` asks Deel for, sorted."""
+
 _NAMES: Final = frozenset(
     {
         CONTRACT_CREATED,

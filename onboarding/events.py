@@ -155,7 +155,8 @@ def _answer(envelope: Envelope, event_type: str, element: object, place: list[ob
     identity = envelope.identity if contract_id and envelope.identity and meaning is not Meaning.CONSENT else place
     about = (envelope.signed, event_type, contract_id, organization_id, identity)
     if why := _ignored(envelope, event_type, meaning):
-        return Ignored(_key(source, "ignored", why, *about), source, event_type, contract_id, organization_id, why)
+        key = _key(source, "ignored", why, *about)
+        return Ignored(key, source, event_type, contract_id, organization_id, why, envelope.signed)
     if not isinstance(element, dict):
         why = Why.WRONG_SHAPE
     elif contract_id is None and not (meaning is Meaning.NEWS and absent(named_contract)):

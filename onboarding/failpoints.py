@@ -65,6 +65,12 @@ POINTS: Final = frozenset(
         "upkeep.called",
         *ACCESS_POINTS,
         *REVOKE_POINTS,
+        "backfill.calling",  # before a page of Deel's list is asked for, on schedule
+        "backfill.called",
+        "backfill.recording",  # before its runs and the place of the next page are committed
+        "backfill.recorded",
+        "webhooks.calling",  # before Deel is asked after its webhook subscriptions
+        "webhooks.called",
     ]
 )
 

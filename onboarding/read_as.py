@@ -133,6 +133,7 @@ class Ignored:
     contract_id: str | None
     organization_id: str | None
     why: Why
+    signed: bool = False
 
 
 @dataclass(frozen=True)

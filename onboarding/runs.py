@@ -113,11 +113,11 @@ class Reason(StrEnum):
     PAUSED = "paused", "An engineer paused the organisation: `onboarding resume ORG` when it may go on."
     ORG_TOKEN_REJECTED = (
         "org_token_rejected",
-        "Deel refuses the token (401). `onboarding org add ORG` takes a new one; or ONBOARDING_DEEL_TOKEN, and resume.",
+        "Deel refuses the token (401). `onboarding org token set ORG` takes a new one while workers run.",
     )
     ORG_TOKEN_MISSING = (
         "org_token_missing",
-        "No token for Deel serves this organisation: `onboarding org add ORG` takes one, and lets its runs go on.",
+        "No token for Deel serves this organisation: `onboarding org token set ORG` takes one; its runs go on.",
     )
     SCOPE_MISSING = (
         "scope_missing",

@@ -191,6 +191,9 @@ class Settings(BaseModel):
     retention_days: Annotated[int, Field(ge=1, le=36_500)] = Field(
         400, description="days until a completed or cancelled run is deleted: 1 to 36500", examples=["400"]
     )
+    backfill_hours: Annotated[float, Field(ge=0, le=8760, allow_inf_nan=False)] = Field(
+        6.0, description="hours between two readings of Deel's list of contracts: 0 (never) to 8760", examples=["6"]
+    )
 
     @field_validator("notify_urls")
     @classmethod
@@ -234,7 +237,9 @@ class Settings(BaseModel):
         Raises SettingsError where there is none at all.
         """
         if self.deel_token is None and not own_tokens:
-            raise SettingsError(f"{_fault('deel_token')}\n(Or give each organisation its own: onboarding org add ORG.)")
+            raise SettingsError(
+                f"{_fault('deel_token')}\n(Or each organisation its own: onboarding org token set ORG.)"
+            )
 
     def keyring(self) -> Keyring:
         """The vault's keys: ONBOARDING_VAULT_KEYS; on a laptop, else, a key file beside the SQLite file.

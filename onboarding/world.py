@@ -33,6 +33,7 @@ class World:
     backoff: Backoff = field(default_factory=Backoff)
     draw: Callable[[], float] = random.random  # jitter
     consent_required: bool = False
+    backfill_s: float = 0.0  # between two readings of Deel's list; 0: none
     close: Callable[[], None] = lambda: None
 
 
@@ -66,6 +67,7 @@ def build(settings: Settings, publish: Publish) -> World:
         line=line_of(settings),
         retention=Retention(settings.retention_days),
         consent_required=settings.consent == "required",
+        backfill_s=settings.backfill_hours * 3600.0,
         close=close,
     )
 

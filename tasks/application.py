@@ -24,6 +24,8 @@ FAILURES_EVERY_S = 5.0
 KEEP_ALIVE_EVERY_S = renewals.EVERY_S
 REVOKE_EVERY_S = 5.0
 RETIRE_EVERY_S = 600.0
+BACKFILL_EVERY_S = 30.0
+WEBHOOKS_EVERY_S = 900.0
 
 
 class Application(Celery):
@@ -92,6 +94,8 @@ def make_app(settings: Settings) -> Celery:
                 ("onboarding.keep_alive", KEEP_ALIVE_EVERY_S),
                 ("onboarding.revoke", REVOKE_EVERY_S),
                 ("onboarding.retire", RETIRE_EVERY_S),
+                ("onboarding.backfill", BACKFILL_EVERY_S),
+                ("onboarding.look_at_webhooks", WEBHOOKS_EVERY_S),
             )
         },
     )

@@ -12,14 +12,22 @@ from kombu import Connection
 from onboarding import upkeep
 from onboarding.intake import Intake
 from onboarding.settings import Settings
-from tasks.application import app
+from tasks.application import BACKFILL_EVERY_S, WEBHOOKS_EVERY_S, app
 from tasks.connect import connection_settings
 from tasks.intake import IntakeConsumer
 from tasks.process import close_world, world
 from tasks.upkeep import attempt_upkeep
 
 LOOK_EVERY_S = 1.0
-WORKS = (*((work, LOOK_EVERY_S) for work in ("reconcile", "tell_failures", "keep_alive", "revoke")), ("retire", 0.0))
+WORKS = {
+    "reconcile": LOOK_EVERY_S,
+    "tell_failures": LOOK_EVERY_S,
+    "keep_alive": LOOK_EVERY_S,
+    "revoke": LOOK_EVERY_S,
+    "retire": 0.0,
+    "backfill": BACKFILL_EVERY_S,
+    "look_at_webhooks": WEBHOOKS_EVERY_S,
+}
 
 
 def serve(settings: Settings, intake: Intake, beside: Callable[[], None] | None = None) -> None:
@@ -64,5 +72,5 @@ def serve(settings: Settings, intake: Intake, beside: Callable[[], None] | None 
 def _keep_up(stopping: threading.Event) -> None:
     """What beat does elsewhere."""
     while not stopping.wait(LOOK_EVERY_S):
-        for work, every_s in WORKS:
+        for work, every_s in WORKS.items():
             attempt_upkeep(work, every_s)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import structlog
 
-from onboarding import observe, outages, revoking, upkeep
+from onboarding import observe, outages, revoking, rounds, subscriptions, upkeep
 from onboarding.store.engine import StoreUnavailable
-from tasks.application import FAILURES_EVERY_S, KEEP_ALIVE_EVERY_S, RECONCILE_EVERY_S, REVOKE_EVERY_S, app
+from tasks.application import (
+    BACKFILL_EVERY_S,
+    FAILURES_EVERY_S,
+    KEEP_ALIVE_EVERY_S,
+    RECONCILE_EVERY_S,
+    REVOKE_EVERY_S,
+    WEBHOOKS_EVERY_S,
+    app,
+)
 from tasks.process import world
 from tasks.publish import nudge
 from tasks.time_limit import OutOfTime, soft_limit_is_out_of_time
@@ -44,6 +52,18 @@ def retire() -> str:
     return attempt_upkeep("retire", 0)
 
 
+@app.task(name="onboarding.backfill")
+def backfill() -> str:
+    """Read one more page of Deel's list."""
+    return attempt_upkeep("backfill", BACKFILL_EVERY_S)
+
+
+@app.task(name="onboarding.look_at_webhooks")
+def look_at_webhooks() -> str:
+    """Ask Deel after the webhook subscriptions."""
+    return attempt_upkeep("look_at_webhooks", WEBHOOKS_EVERY_S)
+
+
 def attempt_upkeep(work: str, every_s: float) -> str:
     """Do one kind of upkeep now, if it is its turn. A store that is away is said once; the next turn does it."""
     try:
@@ -73,6 +93,10 @@ def _do(work: str, every_s: float) -> str:
             return f"{upkeep.keep_alive(world())} renewed"
         case "revoke":
             return f"{revoking.revoke_due(world(), every_s)} settled"
+        case "backfill":
+            return f"{rounds.go_on(world(), nudge, every_s)} made"
+        case "look_at_webhooks":
+            return f"{subscriptions.look(world(), every_s)} wrong"
         case _:
             upkeep.retire(world())
             return "done"

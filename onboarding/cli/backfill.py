@@ -29,8 +29,6 @@ from onboarding.turns import line_of, send_due
 from onboarding.vault import Keyring
 from onboarding.world import clients_of
 
-MOST_WAITING: Final = 200
-"""The next page is asked for when fewer wait: what Deel's list tells is used while it is fresh, for ten minutes."""
 LOOK_S: Final = 1.0
 TELL_S: Final = 10.0
 
@@ -113,7 +111,7 @@ def _chosen(store: Store, clients: Clients, organization: str | None) -> Sequenc
     raise Refusal(
         f"no token is {organization}'s own" if organization else "no organisation has a token for Deel",
         "Deel lists contracts to their own organisation's token only.",
-        then=("onboarding org list", f"onboarding org add {organization or 'ORGANISATION'}"),
+        then=("onboarding org list", f"onboarding org token set {organization or 'ORGANISATION'}"),
         code=NOTHING_MATCHED,
     )
 
@@ -156,11 +154,12 @@ class Filling:
     def _wait_for_room(self, organization: str) -> None:
         for waited_s, waiting in enumerate(self._waiting(organization)):
             if waited_s % TELL_S == 0:
-                hint(f"{organization}: {waiting} runs wait for their turn, the next page for fewer than {MOST_WAITING}")
+                most = backfill.MOST_WAITING
+                hint(f"{organization}: {waiting} runs wait for their turn, the next page for fewer than {most}")
             time.sleep(LOOK_S)
 
     def _waiting(self, organization: str) -> Iterator[int]:
-        while (waiting := self.store.read(lambda db: lines.waiting_behind(db, organization))) >= MOST_WAITING:
+        while (waiting := self.store.read(lambda db: lines.waiting_behind(db, organization))) >= backfill.MOST_WAITING:
             yield waiting
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
 from sqlalchemy.engine import make_url
 
+from onboarding.cli.printing import short_moment
 from onboarding.cli.probes import Finding
 from onboarding.cli.shell import Shell
 from onboarding.cli.start import require_store
+from onboarding.deel_wanted import Trouble
 from onboarding.dialling import within
 from onboarding.settings import Settings
-from onboarding.store import data_keys, migrate
+from onboarding.store import data_keys, migrate, webhooks
 from onboarding.store.engine import Store
 from onboarding.transport import NoReply, TargetRefused, check_target
 
@@ -65,6 +68,19 @@ def check_broker(shell: Shell, settings: Settings) -> Finding:
         return Finding("broker", ok=True, detail="in memory: it lives and dies with `onboarding up`")
     shell.declare()
     return Finding("broker", ok=True, detail="answers; exchanges and queues are declared")
+
+
+def check_webhooks(store: Store) -> Iterator[Finding]:
+    """Each subscription that was made from here, as upkeep saw it last: Deel is not asked again."""
+    for row in store.read(webhooks.expected):
+        check = f"webhook {row.label}"
+        seen = f"seen {short_moment(row.looked_at)} UTC"
+        if row.trouble is None:
+            yield Finding(check, ok=True, detail=f"enabled, {seen}")
+        else:
+            advice = next((each.advice for each in Trouble if each == row.trouble), "")
+            detail = f"{row.trouble}, {seen}. {advice}"
+            yield Finding(check, ok=False, detail=detail, hint=f"onboarding webhook check --org {row.organization_id}")
 
 
 def check_notify_target(url: str, *, allow_private: bool) -> Finding:

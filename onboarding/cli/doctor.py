@@ -11,10 +11,17 @@ import click
 from pydantic import SecretStr
 
 from onboarding.budget import fingerprint_of
-from onboarding.cli.checks import check_broker, check_migrations, check_notify_target, check_store, check_vault
+from onboarding.cli.checks import (
+    check_broker,
+    check_migrations,
+    check_notify_target,
+    check_store,
+    check_vault,
+    check_webhooks,
+)
 from onboarding.cli.options import examples, json_option
 from onboarding.cli.printing import print_json, print_verdict
-from onboarding.cli.probes import CHECKS, NOT_CHECKED, Finding, not_checked, probe_deel
+from onboarding.cli.probes import CHECKS, NOT_CHECKED, Finding, not_checked, probe_deel, probe_organizations
 from onboarding.cli.refusal import DONE, FAILED, Refusal
 from onboarding.cli.shell import Shell
 from onboarding.cli.start import start
@@ -82,6 +89,9 @@ def _examine_with(shell: Shell, settings: Settings, store: Store) -> Iterator[Fi
     yield _guarded("vault keys", lambda: check_vault(settings, ready))
     yield _guarded("broker", lambda: check_broker(shell, settings))
     yield from _guarded_probes(settings, ready)
+    if ready is not None:
+        yield from _guarded_each("organisations", lambda: probe_organizations(settings, ready))
+        yield from _guarded_each("webhooks", lambda: check_webhooks(ready))
     for url in settings.notify_urls:
         yield _guarded("target", lambda url=url: _target(settings, url))  # type: ignore[misc]
 
@@ -117,6 +127,14 @@ def _guarded(check: str, look: Callable[[], Finding]) -> Finding:
         return look()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         return _finding_of(check, error)
+
+
+def _guarded_each(check: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Of a check with as many findings as there are things to look at."""
+    try:
+        yield from look()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        yield _finding_of(check, error)
 
 
 def _finding_of(check: str, error: Exception) -> Finding:

@@ -26,6 +26,7 @@ ENTRIES: Final = {
     "replay": Entry(f"{_HERE}.replay:replay_command", "Let runs go on where they stopped, or from an earlier step."),
     "backfill": Entry(f"{_HERE}.backfill:backfill_command", "Start runs for EOR contracts whose webhook never came."),
     "cancel": Entry(f"{_HERE}.cancel:cancel_command", "Stop runs that have not ended; a replay starts them again."),
+    "webhook": Entry(f"{_HERE}.webhook:webhook_group", "Keep Deel's webhooks coming: subscribe, check, watch, try."),
     "org": Entry(f"{_HERE}.org:org_group", "Keep organisations that have a token for Deel of their own."),
     "pause": Entry(f"{_HERE}.organizations:pause_command", "Let every run of an organisation wait."),
     "resume": Entry(f"{_HERE}.organizations:resume_command", "Let a paused organisation's runs go on."),

@@ -44,7 +44,7 @@ COLUMNS: Final = (
 _MENDED: Final = (Reason.ORG_TOKEN_MISSING, Reason.ORG_TOKEN_REJECTED)
 
 
-@click.group("org", epilog=examples("onboarding org add org-7", "onboarding org list"))
+@click.group("org", epilog=examples("onboarding org token set org-7", "onboarding org list"))
 def org_group() -> None:
     """Keep organisations that have a token for Deel of their own.
 
@@ -52,36 +52,49 @@ def org_group() -> None:
     """
 
 
-@org_group.command("add", epilog=examples("onboarding org add org-7", "onboarding org add org-7 --token-file FILE"))
+@org_group.group("token", epilog=examples("onboarding org token set org-7"))
+def token_group() -> None:
+    """Keep an organisation's token for Deel."""
+
+
+@token_group.command(
+    "set", epilog=examples("onboarding org token set org-7", "onboarding org token set org-7 --file /run/secrets/org-7")
+)
 @click.argument("organization", metavar="ORGANISATION")
-@click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Read it from here.")
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Read it from here.",
+)
 @because_option
 @json_option
-def add_command(*, organization: str, token_file: Path | None, because: str, as_json: bool) -> None:
+def set_command(*, organization: str, path: Path | None, because: str, as_json: bool) -> None:
     """Put an organisation's token for Deel into the vault, or replace the one that is there.
 
     The id is the one that HRIS events name as organization_id (`home`: of those that name none). The token is asked
     for, or read from a file: never an argument, which others can see. Deel is asked whether it takes it; what it
-    refuses is not stored. Runs that waited for it go on; every process uses it within ten seconds.
+    refuses is not stored. Runs that waited for it go on at once; every process uses it within ten seconds, none has to
+    be started anew. The organisation of ONBOARDING_DEEL_TOKEN gets one so, too, by its id: it goes before the setting.
     """
     if not is_safe_id(organization):
         raise click.BadParameter("letters, digits and . _ ~ - only, as HRIS events have it", param_hint="ORGANISATION")
     settings = start()
     if organization == HOME and settings.deel_token is not None:
-        raise Refusal(
-            "nothing was stored", "ONBOARDING_DEEL_TOKEN serves events that name no organisation.", code=WRONG_USAGE
-        )
+        raise _goes_by_its_id(settings, settings.deel_token)
     keyring = settings.keyring()
-    token = _token(token_file)
+    token = _token(path)
 
     def keep(db: Connection) -> tuple[bool, bool]:
         replaced = org_tokens.keep(db, keyring, organization, token, fingerprint_of(token))
-        mended = organizations.paused_reason(db, organization) in _MENDED and organizations.resume(db, organization)
-        runs.note(db, who(), "org_token_added", because, organization_id=organization)
+        mended = organizations.paused_reason(db, organization) in mends and organizations.resume(db, organization)
+        runs.note(db, who(), "org_token_set", because, organization_id=organization)
         return replaced, mended
 
     with open_store(settings) as store:
         found = _ask_deel(settings, store, token, quiet=as_json)
+        lacks_nothing = all(finding.ok for finding in found)
+        mends = (*_MENDED, Reason.SCOPE_MISSING) if lacks_nothing else _MENDED
         replaced, mended = store.write(keep)
         paused = store.read(lambda db: organizations.paused_reason(db, organization))
     if as_json:
@@ -107,7 +120,7 @@ def list_command(*, as_json: bool) -> None:
         print_table(COLUMNS, [_cells(row) for row in rows])
     else:
         hint("No organisation has a token of its own: ONBOARDING_DEEL_TOKEN serves them all.")
-        hint("next  onboarding org add ORGANISATION")
+        hint("next  onboarding org token set ORGANISATION")
 
 
 @org_group.command("remove", epilog=examples('onboarding org remove org-7 --because "left us, OPS-117"'))
@@ -136,7 +149,18 @@ def remove_command(*, organization: str, because: str, as_json: bool) -> None:
         print_json({"organization_id": organization, "removed": True, "paused": True})
     else:
         click.echo(f"{organization}: its token is destroyed, its runs wait")
-        hint(f"next  onboarding org add {organization}")
+        hint(f"next  onboarding org token set {organization}")
+
+
+def _goes_by_its_id(settings: Settings, token: SecretStr) -> Refusal:
+    with open_store(settings) as store:
+        home = store.read(lambda db: organizations.home(db, fingerprint_of(token)))
+    return Refusal(
+        "nothing was stored",
+        "ONBOARDING_DEEL_TOKEN serves events that name no organisation; the organisation itself has an id.",
+        then=(f"onboarding org token set {home}",) if home else ("onboarding doctor",),
+        code=WRONG_USAGE,
+    )
 
 
 def _token(path: Path | None) -> SecretStr:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
@@ -19,16 +19,29 @@ from onboarding.deel import Budget as AnyBudget
 from onboarding.deel import Deel, DeelFailure, ParkRun, PauseOrganisation, SessionFieldInMemory
 from onboarding.runs import Reason
 from onboarding.settings import Settings
-from onboarding.store import org_tokens
+from onboarding.store import org_tokens, organizations
 from onboarding.store.engine import Store
 from onboarding.transport import Http
 
 NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 """No contract's and no worker's id: 404 or 400 where the scope is there, 403 where it is missing.
 Source: Deel's API, HTTP statuses."""
-SCOPES: Final = ("contracts:read", "people:write", "admin:worker")
+FOR: Final = {
+    "contracts:read": "to read a contract's facts, and the list for backfills",
+    "people:write": "to make a worker's profile",
+    "admin:worker": "to issue and revoke workers' tokens",
+    "people:read": "to learn the token's organisation where organizations:read is missing",
+    "webhooks:read": "for `onboarding webhook list` and `check`, and upkeep's look at them",
+    "webhooks:write": "for `onboarding webhook create` and `delete`",
+}
+SCOPES: Final = tuple(FOR)
+NEEDED: Final = frozenset(SCOPES[:3])
+"""Without these nothing is onboarded; the others make something easier."""
 CHECKS: Final = ("deel", *(f"scope {scope}" for scope in SCOPES), "organisation")
 NOT_CHECKED: Final = "not checked"
+THERE: Final = "there"
+MOST_ORGANIZATIONS: Final = 10
+"""Each is asked by seven calls."""
 _HINTS: Final = {
     "admin:worker": "Deel keeps admin:worker off by default: your contact there enables it for the organisation.",
     "organizations:read": "Add organizations:read, or let every HRIS event name its organization_id.",
@@ -71,13 +84,40 @@ def probe_deel(settings: Settings, store: Store | None) -> Iterator[Finding]:
         yield from _probe(deel, urlsplit(settings.deel_url).netloc)
 
 
+def probe_organizations(settings: Settings, store: Store) -> Iterator[Finding]:
+    """One finding for each organisation that has a token of its own: whom Deel refused first, then by name."""
+    own = store.read(org_tokens.fingerprints)
+    paused = {row.id for row in store.read(organizations.paused)}
+    ordered = sorted((row.id for row in own), key=lambda each: (each not in paused, each))
+    for organization_id in ordered[:MOST_ORGANIZATIONS]:
+        yield _of_organization(settings, store, organization_id)
+    if len(ordered) > MOST_ORGANIZATIONS:
+        detail = f"{len(ordered) - MOST_ORGANIZATIONS} more were not asked; each was when its token was put in"
+        yield Finding("organisations", ok=True, detail=detail)
+
+
+def _of_organization(settings: Settings, store: Store, organization_id: str) -> Finding:
+    check = f"organisation {organization_id}"
+    own = store.read(lambda db: org_tokens.find(db, organization_id))
+    if own is None:
+        return Finding(check, ok=True, detail="its token was removed a moment ago")
+    token = store.read(lambda db: org_tokens.reveal(db, settings.keyring(), organization_id, own))
+    found = list(probe_deel(settings.model_copy(update={"deel_token": token}), store))
+    if not found[0].ok:
+        return replace(found[0], check=check)
+    wrong = [each for each in found if each.check.startswith("scope ") and each.detail != THERE]
+    detail = "; ".join(f"{each.check} {each.detail}" for each in wrong) or "its token has every scope"
+    hint = next((each.hint for each in wrong if each.hint), "")
+    return Finding(check, ok=all(each.ok for each in wrong), detail=detail, hint=hint)
+
+
 def _without_token(store: Store | None) -> Finding:
     """No fault where organisations have tokens of their own: each was asked about when it was put in."""
     if store is not None and store.read(org_tokens.any_there):
         return Finding(
             CHECKS[0], ok=True, detail="no token in the settings; `onboarding org list` names those in the vault"
         )
-    hint = "Set ONBOARDING_DEEL_TOKEN, or give each organisation its own: onboarding org add ORG."
+    hint = "Set ONBOARDING_DEEL_TOKEN, or give each organisation its own: onboarding org token set ORG."
     return Finding(CHECKS[0], ok=False, detail="no token", hint=hint)
 
 
@@ -103,6 +143,9 @@ def _probe(deel: Deel, host: str) -> Iterator[Finding]:
         "contracts:read": lambda: deel.contract(NOBODY),
         "people:write": lambda: deel.create_worker(NOBODY, idempotency_key=str(uuid4())),
         "admin:worker": lambda: deel.delete_session(NOBODY),
+        "people:read": deel.whoami,
+        "webhooks:read": deel.subscriptions,
+        "webhooks:write": lambda: deel.unsubscribe(NOBODY),
     }
     failure: DeelFailure | None = None
     for scope in SCOPES:
@@ -153,12 +196,13 @@ def _reached(failure: DeelFailure | None, host: str) -> Finding:
 def _scope(scope: str, failure: DeelFailure | None) -> Finding:
     check = f"scope {scope}"
     if failure is None or _there(failure):
-        return Finding(check, ok=True, detail="there")
+        return Finding(check, ok=True, detail=THERE)
     if _forbidden(failure):
         named = failure.scope if isinstance(failure, PauseOrganisation) else None
         detail = "missing" if named in (None, scope) else f"refused: Deel wants {named}"
         hint = _HINTS.get(scope, f"Add {scope} to the token in Deel.")
-        return Finding(check, ok=False, detail=detail, hint=hint)
+        needed = scope in NEEDED
+        return Finding(check, ok=needed is False, detail=f"{detail}, {FOR[scope]}", hint=hint if needed else "")
     return Finding(check, ok=False, detail=f"not known: {failure}", hint=failure.reason.advice)
 
 

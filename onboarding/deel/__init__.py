@@ -20,6 +20,7 @@ from onboarding.deel.answers import (
     Profile,
     Receipt,
     Session,
+    Subscription,
     TokenRejected,
 )
 from onboarding.deel.client import Deel, hold_if_refused
@@ -43,6 +44,7 @@ __all__ = [
     "Session",
     "SessionField",
     "SessionFieldInMemory",
+    "Subscription",
     "TokenRejected",
     "TryLater",
     "hold_if_refused",

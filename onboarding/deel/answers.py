@@ -8,7 +8,7 @@ from __future__ import annotations
 from codecs import BOM_UTF8
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -123,6 +123,23 @@ class TokenRejected:
     receipt: Receipt
 
 
+@dataclass(frozen=True)
+class Subscription:
+    """A webhook subscription. `label`: what Deel calls its name, and sends as `x-deel-hmac-label`."""
+
+    id: str
+    label: str | None
+    status: str | None
+    url: str | None
+    events: tuple[str, ...]
+    signing_key: SecretStr | None = None
+
+    @property
+    def enabled(self) -> bool:
+        """Deel disables it by itself, after the tenth delivery in a row that nobody took."""
+        return self.status == "enabled"
+
+
 def receipt_of(reply: Reply) -> Receipt:
     """Status and Deel's id of the request."""
     return Receipt(reply.status, request_id_of(reply))
@@ -186,6 +203,24 @@ def first_organization_id_of(reply: Reply) -> str | None:
     """GET /organizations: None where the list is empty."""
     found = _read(wire.One[list[wire.Organization]], reply).data
     return found[0].id if found else None
+
+
+def subscriptions_of(reply: Reply) -> tuple[Subscription, ...]:
+    """GET /webhooks."""
+    found = _read(wire.One[list[Any]], reply).data
+    return tuple(_subscription(entry) for entry in _each(wire.Subscription, found))
+
+
+def subscription_of(reply: Reply) -> Subscription:
+    """POST /webhooks, and PATCH."""
+    return _subscription(_read(wire.One[wire.Subscription], reply).data)
+
+
+def _subscription(found: wire.Subscription) -> Subscription:
+    if found.signing_key is not None:
+        remember_secret(found.signing_key)
+    events = tuple(sorted(found.events))
+    return Subscription(found.id, found.name, found.status, found.url, events, found.signing_key)
 
 
 def _contract(found: wire.Contract, receipt: Receipt) -> Contract:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from onboarding.deel.answers import Contract, ContractPage, PeoplePage, Profile, Receipt, Session
+    from onboarding.deel.answers import Contract, ContractPage, PeoplePage, Profile, Receipt, Session, Subscription
+    from onboarding.deel_wanted import Wanted
     from onboarding.transport import Http, Reply
 
 log = structlog.get_logger(__name__)
@@ -160,6 +161,26 @@ class Deel:
             _refuse_failure(reply)
         return receipt_of(reply)
 
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """GET /webhooks: every subscription of the organisation."""
+        return answers.subscriptions_of(self._call("GET", "/webhooks"))
+
+    def subscribe(self, wanted: Wanted, signing_key: SecretStr) -> Subscription:
+        """POST /webhooks. Done twice it makes two: look at `subscriptions` first."""
+        document = wanted.document(signing_key)
+        return answers.subscription_of(self._call("POST", "/webhooks", body=document, wrapped=False))
+
+    def change_subscription(self, subscription_id: str, wanted: Wanted, signing_key: SecretStr) -> Subscription:
+        """PATCH /webhooks/{id}: all of it, and enabled."""
+        path, document = f"/webhooks/{_in_path(subscription_id)}", wanted.document(signing_key)
+        return answers.subscription_of(self._call("PATCH", path, body=document, wrapped=False))
+
+    def unsubscribe(self, subscription_id: str) -> None:
+        """DELETE /webhooks/{id}. Deel's 404 is done as well."""
+        reply = self._reply("DELETE", f"/webhooks/{_in_path(subscription_id)}")
+        if reply.status != HTTPStatus.NOT_FOUND or is_unknown_path(reply) or not is_deels(reply):
+            _refuse_failure(reply)
+
     @staticmethod
     def _unless_refused(ask: Callable[[], str | None]) -> str | None:
         try:
@@ -177,11 +198,12 @@ class Deel:
         method: str,
         path: str,
         *,
-        body: dict[str, str] | None = None,
+        body: Mapping[str, object] | None = None,
+        wrapped: bool = True,
         key: str | None = None,
         not_found: Reason | None = None,
     ) -> Reply:
-        reply = self._reply(method, path, body=body, key=key)
+        reply = self._reply(method, path, body=body, wrapped=wrapped, key=key)
         _refuse_failure(reply, not_found=not_found)
         return reply
 
@@ -190,7 +212,8 @@ class Deel:
         method: str,
         path: str,
         *,
-        body: dict[str, str] | None = None,
+        body: Mapping[str, object] | None = None,
+        wrapped: bool = True,
         key: str | None = None,
         token: SecretStr | None = None,
     ) -> Reply:
@@ -199,7 +222,7 @@ class Deel:
         Where Deel names no request id, ours stands for it: the timeline and Deel's support have one to go by.
         """
         request_id = str(uuid4())
-        content = None if body is None else json.dumps({"data": body}).encode()
+        content = None if body is None else json.dumps({"data": body} if wrapped else body).encode()
         headers = {
             "authorization": f"Bearer {(token or self._token).get_secret_value()}",
             "accept": "application/json",

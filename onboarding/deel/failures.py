@@ -24,7 +24,7 @@ LONGEST_WAIT_S: Final = 86_400.0
 SCOPES: Final = (  # where a text names several, the first is told: an organisation's token never has worker's
     *("admin:worker", "people:read", "people:write"),
     *("contracts:read", "contracts:write", "organizations:read", "organizations:write", "forms:read"),
-    *("worker:read", "worker:write"),
+    *("webhooks:read", "webhooks:write", "worker:read", "worker:write"),
 )
 _LACK: Final = r"(?:missing|lack(?:s|ing)?|require[ds]?|insufficient|not[\W_]+(?:enabled|granted))"
 _NO_SCOPE: Final = re.compile(  # "outside the scope of ..." and "Telescope Ltd" are about one contract

@@ -200,3 +200,14 @@ class Me(Wire):
 
 class Organization(Wire):
     id: Id
+
+
+class Subscription(Wire):
+    """Of webhooks. Its signing key comes in the clear."""
+
+    id: Id
+    name: Detail[str] = None
+    status: Detail[str] = None
+    url: Detail[str] = None
+    signing_key: Detail[SecretStr] = None
+    events: Several[str] = []

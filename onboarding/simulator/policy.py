@@ -19,6 +19,8 @@ class Policy(BaseModel):
     repeat_worker: Literal["same", "400", "duplicate"] = "same"
     enforce_people_write: bool = True  # off: the guide's scope set suffices
 
+    enforce_webhook_scopes: bool = True  # OpenAPI names webhooks:read and :write, the guide says that none is needed
+
     # the session routes
     admin_scopes_enabled: bool | frozenset[str] = True  # or the ids of the organisations that have them
     session_fields: tuple[SessionField, ...] = ("profile_id",)  # the first is named when none is sent

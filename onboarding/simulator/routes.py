@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from onboarding.simulator import reads, self_service, workers
+from onboarding.simulator import reads, self_service, subscriptions, workers
 from onboarding.simulator.state import WORKER_SCOPES
 from onboarding.simulator.visit import Refused, Route
 
@@ -23,6 +23,8 @@ VERSIONS: Final = (None, "2026-01-01")
 _CONTRACTS = frozenset({"contracts:read"})
 _PEOPLE = frozenset({"people:read"})
 _ADMIN = frozenset({"admin:worker"})
+_HOOKS_READ = frozenset({"webhooks:read"})
+_HOOKS_WRITE = frozenset({"webhooks:write"})
 _PAYSLIPS: Final[Any] = {
     "concerns": self_service.worker_in_path,
     "scopes": frozenset({"payslips:read"}),
@@ -54,6 +56,12 @@ ROUTES: Final = (
     Route("GET /eor/workers/{worker_id}/payslips", self_service.list_payslips, **_PAYSLIPS),
     Route("GET /eor/workers/{worker_id}/payslips/{payslip_id}/download", self_service.download_payslip, **_PAYSLIPS),
     Route("GET /organizations", reads.list_organizations, reads.nobody, frozenset({"organizations:read"})),
+    Route("GET /webhooks", subscriptions.list_all, reads.nobody, _HOOKS_READ),
+    Route("POST /webhooks", subscriptions.create, reads.nobody, _HOOKS_WRITE),
+    Route("GET /webhooks/events/types", subscriptions.list_event_types, reads.nobody, _HOOKS_READ),
+    Route("GET /webhooks/{id}", subscriptions.get, reads.nobody, _HOOKS_READ),
+    Route("PATCH /webhooks/{id}", subscriptions.update, reads.nobody, _HOOKS_WRITE),
+    Route("DELETE /webhooks/{id}", subscriptions.delete, reads.nobody, _HOOKS_WRITE),
 )  # the first that fits is taken: /people/me stands before /people/{hris_profile_id}
 _PATTERNS: Final = [(re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", route.template)), route) for route in ROUTES]
 ALL_SCOPES: Final = frozenset[str]().union(*(route.scopes for route in ROUTES)) - WORKER_SCOPES
@@ -89,6 +97,8 @@ def authorise(route: Route, caller: Caller, policy: Policy) -> None:
         return
     if not route.for_organizations:
         raise Refused(403, "Only a worker token can access this resource")
+    if route.scopes in (_HOOKS_READ, _HOOKS_WRITE) and not policy.enforce_webhook_scopes:
+        return
     if not caller.scopes & route.scopes:
         raise Refused(403, f"Token lacks the required scope: {' or '.join(sorted(route.scopes))}")
     enabled = policy.admin_scopes_enabled

@@ -15,10 +15,11 @@ from onboarding.simulator.limiter import Limiter
 from onboarding.simulator.pipeline import Pipeline
 from onboarding.simulator.policy import Policy
 from onboarding.simulator.server import Server
-from onboarding.simulator.state import Contract, Profile, Session, World
+from onboarding.simulator.state import Contract, Profile, Session, Subscription, World
+from onboarding.simulator.subscriptions import Deliveries
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from onboarding.simulator.ledger import Ledger
     from onboarding.simulator.self_service import Desk
@@ -39,6 +40,7 @@ class Simulator:
         self.signing_keys = {LABEL: f"whsec_{secrets.token_urlsafe(24)}"}
         self._lock = threading.RLock()
         self._world = World(self.clock)
+        self._deliveries = Deliveries(self._world)
         self._faults = Faults(seed)
         self._server = Server(self._respond)
         self._pipeline = Pipeline(
@@ -272,6 +274,29 @@ class Simulator:
                 event_type, contract, now, overrides, is_simulation=is_simulation, as_array=as_array
             )
         return webhooks.sign(envelope, label, self.signing_keys[label])
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """Of webhooks, of all organisations, oldest first."""
+        with self._lock:
+            return list(self._world.subscriptions.values())
+
+    def emits(self, event_type: str, contract_id: str, **overrides: Any) -> None:
+        """Something happened: each enabled subscription that wants it gets a delivery, at the next `delivers`."""
+        with self._lock:
+            contract = self._world.contracts[contract_id]
+
+            def sign(subscription: Subscription) -> webhooks.Webhook:
+                now = self.clock.now()
+                told = webhooks.envelope(event_type, contract, now, overrides, is_simulation=False, as_array=False)
+                return webhooks.sign(told, subscription.name or "", subscription.signing_key or "")
+
+            self._deliveries.add(event_type, contract.organization.id, sign)
+
+    def delivers(self, post: Callable[[str, webhooks.Webhook], bool]) -> int:
+        """Try each delivery whose time has come, by Deel's clock; returns how many `post` said were taken."""
+        with self._lock:
+            return self._deliveries.send_due(post)
 
     def _respond(self, request: Request) -> Response | None:
         return self._pipeline.respond(request)

@@ -99,6 +99,24 @@ class Session:
         return now < self.expires_at and (self.dies_at is None or now < self.dies_at)
 
 
+@dataclass(eq=False)
+class Subscription:
+    """A webhook subscription. `failures`: deliveries in a row that nobody took."""
+
+    id: str
+    organization: Organization
+    name: str | None
+    description: str | None
+    status: str
+    url: str
+    signing_key: str | None = field(repr=False)
+    api_version: str
+    events: list[str]
+    created_at: datetime
+    updated_at: datetime
+    failures: int = 0
+
+
 class World:
     """Deel's database. Not locked: its user holds the one lock."""
 
@@ -110,6 +128,7 @@ class World:
         self.profiles: dict[str, Profile] = {}  # by HRIS profile id
         self.sessions: dict[str, Session] = {}  # by token
         self._desks: dict[str, Desk] = {}  # by HRIS profile id
+        self.subscriptions: dict[str, Subscription] = {}
         self._sessions_of: dict[str, list[Session]] = defaultdict(list)  # by HRIS profile id, oldest first
         self._numbers = itertools.count(100_001)
 

@@ -102,13 +102,18 @@ class Visit:
         return self.caller.session.profile if self.caller.session else None
 
     @cached_property
-    def data(self) -> Json:
-        """The body's `data`; empty where there is none, or no JSON."""
+    def body(self) -> Json:
+        """The body as it is; empty where there is none, or no JSON object."""
         try:
             body = json.loads(self.request.body or b"{}")
         except (ValueError, RecursionError):  # the latter for what is nested too deep
             return {}
-        data = body.get("data") if isinstance(body, dict) else None
+        return body if isinstance(body, dict) else {}
+
+    @property
+    def data(self) -> Json:
+        """The body's `data`; empty where there is none."""
+        data = self.body.get("data")
         return data if isinstance(data, dict) else {}
 
     def query(self, name: str) -> list[str]:

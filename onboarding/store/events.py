@@ -279,6 +279,7 @@ def _disposed(
         "type": _plain(getattr(answer, "type", None)),
         "organization_id": _plain(getattr(answer, "organization_id", None)),
         "contract_id": _plain(contract_id),
+        "signed": getattr(answer, "signed", None),
     }
     if insert_or_ignore(
         db, events, dedup_key=answer.dedup_key, disposition=disposition, reason=reason, run_id=run_id, **row

@@ -42,6 +42,13 @@ _LISTED = (
 )
 
 
+_FINGERPRINTS = (
+    select(organizations.c.id, organizations.c.token_fingerprint)
+    .where(organizations.c.token_sealed.is_not(None))
+    .order_by(organizations.c.id)
+)
+
+
 @dataclass(frozen=True)
 class OwnToken:
     """An organisation's token as it lies in the store."""
@@ -92,6 +99,11 @@ def remove(db: Connection, organization_id: str) -> bool:
 def listing(db: Connection) -> Sequence[Any]:
     """Organisations with a token of their own, and paused ones; `active`: how many of its runs have not ended."""
     return db.execute(_LISTED).all()
+
+
+def fingerprints(db: Connection) -> Sequence[Any]:
+    """Of each organisation that has a token of its own: its id and its token's `token_fingerprint`."""
+    return db.execute(_FINGERPRINTS).all()
 
 
 def any_there(db: Connection) -> bool:

@@ -165,6 +165,7 @@ events: Final = Table(
     Column("disposition", WORD, nullable=False),  # accepted, duplicate, ignored, dead
     Column("reason", WORD),
     Column("differs", String(64)),  # of a changed input: which facts, never what they are
+    Column("signed", Boolean),  # by Deel, with a key that we know; NULL: filed before this was kept, or never asked
     Index("ix_events_received_at", "received_at"),
     Index("ix_events_disposition", "disposition"),
 )
@@ -283,6 +284,34 @@ audit: Final = Table(
     Column("organization_id", DEEL_ID),
     Column("contract_id", DEEL_ID),
     Column("because", String(500)),
+)
+
+# The webhook subscriptions that ought to be at Deel, and what the last look at them found. No key lies here.
+webhooks: Final = Table(
+    "webhooks",
+    metadata,
+    Column("organization_id", DEEL_ID, primary_key=True),
+    Column("label", DEEL_ID, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("events", Text, nullable=False),  # their names, sorted, a blank between two
+    Column("deel_id", DEEL_ID, nullable=False),
+    Column("looked_at", UtcDateTime),
+    Column("trouble", WORD),  # what was wrong then; NULL: nothing
+)
+
+# How far the scheduled reading of each organisation's list of contracts has come.
+backfills: Final = Table(
+    "backfills",
+    metadata,
+    Column("organization_id", DEEL_ID, primary_key=True),
+    Column("known_at", UtcDateTime, nullable=False, default=from_now()),  # what was made before is not looked for
+    Column("due_at", UtcDateTime),  # the next page, or the next round
+    Column("cursor", Text),  # where the next page begins; NULL: at the start
+    Column("reads", Integer, nullable=False, default=0),  # of pages, ever: whose page it is
+    Column("pages", Integer, nullable=False, default=0),  # read in this round
+    Column("made", Integer, nullable=False, default=0),  # runs, ever
+    Column("ended_at", UtcDateTime),  # when a list was last read to its end
+    Column("reason", WORD),  # why the last page could not be read; NULL: it was
 )
 
 # Periodic work takes its turn here: two beats do no harm.

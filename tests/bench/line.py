@@ -97,7 +97,7 @@ def the_living(system: Distributed, say: Say) -> Measured:
 
 
 def give_token(system: Distributed, organization_id: str) -> None:
-    """One of its own, as `onboarding org add` would."""
+    """One of its own, as `onboarding org token set` would."""
     token, keyring = SecretStr(system.deel.add_token(ALL_SCOPES, organization_id)), load(system.environment).keyring()
     system.store.write(lambda db: org_tokens.keep(db, keyring, organization_id, token, fingerprint_of(token)))
 

@@ -37,7 +37,8 @@ pytestmark = [pytest.mark.rabbitmq, pytest.mark.postgres, pytest.mark.slow]
 
 Evidence = dict[str, bytes]
 LISTINGS = [("runs", "--json"), ("dead", "list", "--json"), ("show", "c-defect", "--json")]
-TASKS = {f"onboarding.{name}" for name in (*STEPS, "reconcile", "tell_failures", "keep_alive", "revoke", "retire")}
+UPKEEP = ("reconcile", "tell_failures", "keep_alive", "revoke", "retire", "backfill", "look_at_webhooks")
+TASKS = {f"onboarding.{name}" for name in (*STEPS, *UPKEEP)}
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def test_without_any_token_the_organisation_is_paused(clients: Clients):
     with pytest.raises(PauseOrganisation) as missing:
         clients.of("org-1")
     assert missing.value.reason is Reason.ORG_TOKEN_MISSING
-    assert "onboarding org add" in Reason.ORG_TOKEN_MISSING.advice
+    assert "onboarding org token set" in Reason.ORG_TOKEN_MISSING.advice
 
 
 def test_a_token_that_is_replaced_or_removed_is_heard_of(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from onboarding.cli.probes import SCOPES
+from onboarding.cli.probes import NEEDED
 from onboarding.events import Message
 from onboarding.runs import State
 from onboarding.store.events import HOME
@@ -18,7 +18,7 @@ from tests.onboarding.worlds import Driver, driver
 def onboard(sqlite_url: str) -> Iterator[Driver]:
     """A driver whose token has the documented scopes and no others."""
     with driver(sqlite_url) as made:
-        made.world.clients.configure(SecretStr(made.deel.add_token(SCOPES)))
+        made.world.clients.configure(SecretStr(made.deel.add_token(NEEDED)))
         yield made
 
 

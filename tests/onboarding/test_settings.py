@@ -35,6 +35,7 @@ GOOD = {
     "LEASE_SECONDS": "0.5",
     "CRASH_LIMIT": "5",
     "RETENTION_DAYS": "30",
+    "BACKFILL_HOURS": "0",
 }
 BAD = {
     "DATABASE_URL": [f"mysql://{CANARY}", "sqlite://", "sqlite:///:memory:", "postgresql://[" + CANARY],
@@ -72,6 +73,7 @@ BAD = {
     "LEASE_SECONDS": ["0", CANARY],
     "CRASH_LIMIT": ["0", "2.5", CANARY],
     "RETENTION_DAYS": ["0", "1.5", "36501", CANARY],
+    "BACKFILL_HOURS": ["-1", "8761", "nan", CANARY],
 }
 
 

@@ -35,7 +35,8 @@ CELERY = str(Path(sys.executable).with_name("celery"))
 PASSWORD, OTHER = "canary-one-of-a-broker", "canary-two-of-a-broker"
 ORCHESTRATORS_GRACE_S = 45
 NOWHERE = "amqp://u:p@127.0.0.1:1/v"
-UPKEEP_TASKS = {f"onboarding.{name}" for name in ("reconcile", "tell_failures", "keep_alive", "revoke", "retire")}
+UPKEEP = ("reconcile", "tell_failures", "keep_alive", "revoke", "retire", "backfill", "look_at_webhooks")
+UPKEEP_TASKS = {f"onboarding.{name}" for name in UPKEEP}
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +215,7 @@ def test_a_worker_needs_a_token_of_the_settings_or_of_an_organisation(sqlite_url
     ended = run("worker", broker_url=NOWHERE, database_url=sqlite_url)
     assert ended.returncode == 2
     assert "ONBOARDING_DEEL_TOKEN" in ended.stderr
-    assert "onboarding org add" in ended.stderr
+    assert "onboarding org token set" in ended.stderr
     store, token = Store(sqlite_url), SecretStr("own-token")
     store.write(lambda db: org_tokens.keep(db, KEYRING, "org-1", token, fingerprint_of(token)))
     store.close()

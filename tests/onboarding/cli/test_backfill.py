@@ -24,7 +24,7 @@ def hire(deel: Simulator, count: int) -> None:
 
 def test_runs_are_made_and_sent_as_there_is_room(onboarding: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch):
     """Progress beside the answer; the second time nothing is made."""
-    monkeypatch.setattr(backfill, "MOST_WAITING", 1000)
+    monkeypatch.setattr(backfill.backfill, "MOST_WAITING", 1000)
     hire(deel, 120)
     result = onboarding("backfill", "--because", "webhooks were off")
     assert result.exit_code == 0, result.output
@@ -74,4 +74,4 @@ def test_without_a_token_nothing_can_be_listed(onboarding: Desk, words: tuple[st
     """Exit 3, and how to put one in."""
     result = onboarding(*words)
     assert result.exit_code == 3
-    assert "onboarding org add" in result.stderr
+    assert "onboarding org token set" in result.stderr

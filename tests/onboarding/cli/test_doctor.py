@@ -9,9 +9,12 @@ import pytest
 from pydantic import SecretStr
 
 from onboarding.budget import Budget, fingerprint_of
+from onboarding.cli import probes
 from onboarding.cli.doctor import AFTER_SETTINGS
+from onboarding.cli.probes import CHECKS, FOR
+from onboarding.deel_wanted import Trouble, Wanted
 from onboarding.simulator import Simulator
-from onboarding.store import data_keys, migrate, org_tokens, organizations
+from onboarding.store import data_keys, migrate, org_tokens, organizations, webhooks
 from onboarding.store.engine import StoreUnavailable
 from onboarding.store.tables import budgets as budgets_table
 from onboarding.vault import Keyring
@@ -19,13 +22,14 @@ from tests.onboarding.cli.conftest import Desk
 from tests.onboarding.store.rows import KEYRING
 
 SCOPES = ("contracts:read", "people:write", "admin:worker", "organizations:read")
+OTHERS = ("people:read", "webhooks:read", "webhooks:write")
 AMQP = "amqp://guest:guest-canary-1@127.0.0.1:1//"
 
 
 @pytest.fixture
 def healthy(onboarding: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A command line with all settings right."""
-    monkeypatch.setenv("ONBOARDING_DEEL_TOKEN", deel.add_token(SCOPES))
+    monkeypatch.setenv("ONBOARDING_DEEL_TOKEN", deel.add_token([*SCOPES, *OTHERS]))
     return onboarding
 
 
@@ -41,11 +45,12 @@ def failed(found: dict[str, dict[str, object]]) -> set[str]:
 
 
 def test_all_is_well(healthy: Desk, deel: Simulator):
-    """Exit 0; the organisation is named; Deel was asked four times, and nothing came of it."""
+    """Exit 0; the organisation is named; Deel was asked seven times, and nothing came of it."""
     found = findings(healthy, 0)
     assert found["organisation"]["detail"] == deel.organization_id
     assert found["vault keys"]["detail"] == "k1 encrypts; data keys: none yet"
-    assert [call.status for call in deel.ledger] == [404, 404, 404, 200]
+    assert [call.status for call in deel.ledger] == [404, 404, 404, 200, 200, 404, 200]
+    assert {found[f"scope {scope}"]["detail"] for scope in (*SCOPES[:3], *OTHERS)} == {"there"}
     assert "FAILED" not in healthy("doctor").stdout
 
 
@@ -63,6 +68,19 @@ def test_the_missing_scope_is_named(healthy: Desk, deel: Simulator, monkeypatch:
     found = findings(healthy, 1)
     assert failed(found) == {f"scope {scope}"}
     assert scope in str(found[f"scope {scope}"]["hint"])
+    assert FOR[scope] in str(found[f"scope {scope}"]["detail"])
+
+
+@pytest.mark.parametrize("scope", OTHERS)
+def test_a_scope_that_makes_something_easier_is_named_and_no_failure(
+    healthy: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch, scope: str
+):
+    """What would go without it is said; onboarding goes."""
+    left = [other for other in (*SCOPES, *OTHERS) if other != scope]
+    monkeypatch.setenv("ONBOARDING_DEEL_TOKEN", deel.add_token(left))
+    found = findings(healthy, 0)
+    assert found[f"scope {scope}"]["detail"] == f"missing, {FOR[scope]}"
+    assert [check for check in found if str(found[check]["detail"]).startswith("missing")] == [f"scope {scope}"]
 
 
 def test_the_documented_scopes_suffice(healthy: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch):
@@ -102,7 +120,7 @@ def test_deel_does_not_answer(healthy: Desk, deel: Simulator):
     deel.stop()
     found = findings(healthy, 1)
     assert "does not answer" in str(found["deel"]["detail"])
-    assert failed(found) == {"deel", "organisation", *(f"scope {scope}" for scope in SCOPES[:3])}
+    assert failed(found) == set(CHECKS)
 
 
 def test_an_answer_that_says_nothing_about_a_scope(healthy: Desk, deel: Simulator):
@@ -120,12 +138,54 @@ def test_no_token(healthy: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatc
     assert deel.ledger.count() == 0
 
 
-def test_tokens_of_organisations_own_are_enough(healthy: Desk, monkeypatch: pytest.MonkeyPatch):
-    """Deel was asked about each when it was put in."""
+def give(onboarding: Desk, organization: str, token: str) -> None:
+    own = SecretStr(token)
+    onboarding.store.write(lambda db: org_tokens.keep(db, KEYRING, organization, own, fingerprint_of(own)))
+
+
+def test_tokens_of_organisations_own_are_enough(healthy: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch):
+    """Each has a line: what its token lacks, and that it is refused."""
     monkeypatch.delenv("ONBOARDING_DEEL_TOKEN")
-    token = SecretStr("own-token")
-    healthy.store.write(lambda db: org_tokens.keep(db, KEYRING, "org-1", token, fingerprint_of(token)))
-    assert "onboarding org list" in str(findings(healthy, 0)["deel"]["detail"])
+    give(healthy, "org-1", deel.add_token([*SCOPES, *OTHERS], "org-1"))
+    give(healthy, "org-2", deel.add_token(SCOPES[1:], "org-2"))
+    give(healthy, "org-3", "deel-token-canary-77")
+    found = {each["check"]: each for each in healthy.json("doctor", code=1)}
+    assert "onboarding org list" in found["deel"]["detail"]
+    assert found["organisation org-1"]["detail"] == "its token has every scope"
+    assert not found["organisation org-2"]["ok"]
+    assert "scope contracts:read missing" in found["organisation org-2"]["detail"]
+    assert "contracts:read" in found["organisation org-2"]["hint"]
+    assert "org_token_rejected" in found["organisation org-3"]["detail"]
+    assert {name for name in failed(found) if found[name]["detail"] != "not checked"} == {
+        "organisation org-2",
+        "organisation org-3",
+    }
+    assert "canary" not in healthy("doctor").output
+
+
+def test_of_many_organisations_some_are_asked(healthy: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch):
+    """Those that are paused first: that is who an engineer looks for."""
+    monkeypatch.setattr(probes, "MOST_ORGANIZATIONS", 1)
+    for number in range(3):
+        give(healthy, f"org-{number}", deel.add_token([*SCOPES, *OTHERS], f"org-{number}"))
+    healthy.store.write(lambda db: organizations.hold(db, "org-2"))
+    found = {each["check"]: each for each in healthy.json("doctor")}
+    assert "organisation org-2" in found
+    assert "organisation org-0" not in found
+    assert "2 more were not asked" in found["organisations"]["detail"]
+
+
+def test_a_subscription_that_deel_disabled_is_told(healthy: Desk):
+    """As upkeep saw it last, with what to type; Deel is not asked again."""
+    wanted = Wanted("onboarding", "https://hooks.example.com/webhooks/deel", ("contract.created",))
+    healthy.store.write(lambda db: webhooks.expect(db, "org-1", wanted, "sub-1"))
+    *_, found = healthy.json("doctor")
+    assert (found["check"], found["ok"]) == ("webhook onboarding", True)
+    (row,) = healthy.store.read(webhooks.expected)
+    healthy.store.write(lambda db: webhooks.saw(db, row, Trouble.DISABLED))
+    *_, found = healthy.json("doctor", code=1)
+    assert found["detail"].startswith("disabled, seen")
+    assert found["hint"] == "onboarding webhook check --org org-1"
 
 
 def test_wrong_settings(healthy: Desk, deel: Simulator, monkeypatch: pytest.MonkeyPatch):
@@ -236,7 +296,7 @@ def test_the_store_goes_away_between_two_calls(healthy: Desk, monkeypatch: pytes
 
     monkeypatch.setattr(Budget, "take", take)
     found = findings(healthy, 1)
-    assert failed(found) == {"scope people:write", "scope admin:worker", "organisation"}
+    assert failed(found) == set(CHECKS) - {"deel", "scope contracts:read"}
     assert "the store does not answer" in str(found["scope people:write"]["detail"])
     assert found["organisation"]["detail"] == "not checked"
 
@@ -245,7 +305,7 @@ def test_people_get_one_line_per_check(healthy: Desk, monkeypatch: pytest.Monkey
     """And a line with what to do below those that failed; what was not checked is a dash."""
     monkeypatch.delenv("ONBOARDING_DEEL_TOKEN")
     lines = healthy("doctor").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == [*["ok"] * 5, "FAILED", "next", *["-"] * 4]
+    assert [line.split()[0] for line in lines] == [*["ok"] * 5, "FAILED", "next", *["-"] * 7]
 
 
 @pytest.mark.parametrize(("allow", "ok"), [("off", False), ("on", True)])

@@ -11,14 +11,14 @@ from pydantic import SecretStr
 from sqlalchemy import insert
 
 from onboarding import notify
-from onboarding.budget import Budget
+from onboarding.budget import Budget, fingerprint_of
 from onboarding.events import Why
 from onboarding.runs import Reason
-from onboarding.store import organizations
+from onboarding.store import backfills, org_tokens, organizations
 from onboarding.store.engine import Store
-from onboarding.store.tables import attempts, notifications
+from onboarding.store.tables import attempts, events, notifications
 from tests.onboarding.cli.conftest import EMAIL, TOKEN, Desk, add_completed
-from tests.onboarding.store.rows import ORG, add_run, claim
+from tests.onboarding.store.rows import KEYRING, ORG, add_run, claim
 
 AT = datetime(2026, 11, 24, 4, 49, 54, 488_000, UTC)
 RUN_KEYS = [
@@ -249,6 +249,15 @@ def test_stats_as_json(onboarding: Desk, monkeypatch: pytest.MonkeyPatch):
         "paused": [{"organization_id": ORG, "reason": "paused", "next_probe_at": None}],
         "oldest_waiting_at": "2026-11-24T04:49:54.488Z",
         "budget": {"rate": 5.0, "rate_now": 5.0, "in_use": 0, "why_slower": None},
+        "budgets": [],
+        "completeness": {
+            "days": 30,
+            "told_by_webhook": 0,
+            "told_late": 0,
+            "found_by_poll_only": 0,
+            "organizations": [],
+        },
+        "backfills": [],
     }
 
 
@@ -259,7 +268,7 @@ def test_stats_show_a_budget_that_slowed(onboarding: Desk, monkeypatch: pytest.M
     assert "slowed" not in onboarding("stats").stdout
     budget.hold(0.0)
     assert onboarding.json("stats")["budget"]["rate_now"] == 4.0
-    assert "slowed to 3.7, as Deel refused calls a moment ago" in onboarding("stats").stdout
+    assert "slowed to 4, as Deel refused calls a moment ago" in onboarding("stats").stdout
 
 
 def test_stats_for_people(onboarding: Desk):
@@ -284,3 +293,42 @@ def test_stats_say_how_a_pause_ends(onboarding: Desk):
         "next  onboarding resume org-1",
         "next  onboarding resume org-2",
     ]
+
+
+def test_stats_show_each_organisations_budget(onboarding: Desk):
+    """Of those that have a token of their own: who is busiest first; a long list is cut."""
+    for number in range(25):
+        token = SecretStr(f"token-of-{number:02}")
+        name = f"org-{number:02}"
+        fingerprint = fingerprint_of(token)
+        onboarding.store.write(lambda db, n=name, t=token, f=fingerprint: org_tokens.keep(db, KEYRING, n, t, f))
+    Budget(onboarding.store, SecretStr("token-of-07"), 5).take()
+    Budget(onboarding.store, SecretStr("token-of-09"), 5).hold(0.0)
+    found = onboarding.json("stats")["budgets"]
+    assert len(found) == 20
+    assert (found[0]["organization_id"], found[0]["in_use"], found[1]["organization_id"]) == ("org-07", 1, "org-00")
+    assert [each["organization_id"] for each in found if each["why_slower"]] == ["org-09"]
+    said = onboarding("stats").stdout
+    assert "budget of org-00" in said
+    assert "token-of" not in said
+
+
+def test_stats_say_how_runs_came_to_be_known(onboarding: Desk):
+    """In time, late, or by the list alone; by organisation where there are several."""
+    for number, (source, late) in enumerate((("deel", False), ("backfill", True), ("backfill", False))):
+        run, organization = f"run-{number}", f"org-{number}"
+        add_run(onboarding.store, run, organization_id=organization)
+        rows = [{"source": source, "disposition": "accepted", "reason": None}]
+        rows += [{"source": "deel", "disposition": "duplicate", "reason": "run_exists"}] if late else []
+        for row in rows:
+            onboarding.store.write(lambda db, r=run, row=row: db.execute(insert(events).values(run_id=r, **row)))
+    onboarding.store.write(lambda db: backfills.know(db, ["org-0"], 3600.0))
+    found = onboarding.json("stats")
+    counts = {name: count for name, count in found["completeness"].items() if name != "organizations"}
+    assert counts == {"days": 30, "told_by_webhook": 1, "told_late": 1, "found_by_poll_only": 1}
+    assert [each["told_late"] for each in found["completeness"]["organizations"]] == [0, 1, 0]
+    assert found["backfills"][0]["last_read_at"] is None
+    said = onboarding("stats").stdout
+    assert "told by webhook 1  told late 1  found by poll only 1" in said
+    assert "known of org-2" in said
+    assert "list of org-0" in said

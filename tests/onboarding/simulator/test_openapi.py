@@ -17,6 +17,12 @@ TEMPLATES = {
     "GET /people/me": "/people/me",
     "GET /people/{hris_profile_id}": f"/people/{NOBODY}",
     "GET /organizations": "/organizations",
+    "GET /webhooks": "/webhooks",
+    "POST /webhooks": "/webhooks",
+    "GET /webhooks/{id}": f"/webhooks/{NOBODY}",
+    "PATCH /webhooks/{id}": f"/webhooks/{NOBODY}",
+    "DELETE /webhooks/{id}": f"/webhooks/{NOBODY}",
+    "GET /webhooks/events/types": "/webhooks/events/types",
 }
 BODIES = {"POST /eor/worker": {"contract_id": "nix"}, "POST /workers/session": {"profile_id": NOBODY}}
 
