@@ -44,6 +44,14 @@ REVOKE_POINTS: Final = (
     "revoke.recording",  # before what came of it is committed
     "revoke.recorded",
 )
+ROUND_POINTS: Final = (
+    "backfill.calling",  # before a page of Deel's list is asked for, on schedule
+    "backfill.called",
+    "backfill.recording",  # before its runs and the place of the next page are committed
+    "backfill.recorded",
+    "webhooks.calling",  # before Deel is asked after its webhook subscriptions
+    "webhooks.called",
+)
 POINTS: Final = frozenset(
     [f"{step}.{point}" for step in STEPS for point in STEP_POINTS]
     + [
@@ -65,12 +73,7 @@ POINTS: Final = frozenset(
         "upkeep.called",
         *ACCESS_POINTS,
         *REVOKE_POINTS,
-        "backfill.calling",  # before a page of Deel's list is asked for, on schedule
-        "backfill.called",
-        "backfill.recording",  # before its runs and the place of the next page are committed
-        "backfill.recorded",
-        "webhooks.calling",  # before Deel is asked after its webhook subscriptions
-        "webhooks.called",
+        *ROUND_POINTS,
     ]
 )
 

@@ -6,7 +6,7 @@ import itertools
 import random
 from functools import partial
 
-from onboarding.failpoints import ACCESS_POINTS, POINTS, REVOKE_POINTS
+from onboarding.failpoints import ACCESS_POINTS, POINTS, REVOKE_POINTS, ROUND_POINTS
 from tests.chaos.auditor import Expected
 from tests.chaos.ending import Say
 from tests.chaos.plant import LEASE_S, Plant, wait_for
@@ -22,8 +22,8 @@ KINDS: dict[str, tuple[str, ...]] = {  # one after the other, where there are se
     "clock jump": ("clock:3600", "clock:-3600", "clock:90000"),
 }
 SHORT = "kill -9"
-# no run comes by those: tests/onboarding/test_access_processes.py and test_endings.py strike each
-STRUCK = POINTS - set(ACCESS_POINTS) - set(REVOKE_POINTS)
+# no run comes by those: tests/onboarding/test_access_processes.py, test_endings.py and test_rounds.py strike each
+STRUCK = POINTS - {*ACCESS_POINTS, *REVOKE_POINTS, *ROUND_POINTS}
 
 
 def _blow(actions: tuple[str, ...], made: Plant, _dice: random.Random, say: Say) -> Expected:

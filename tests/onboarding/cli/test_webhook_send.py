@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from onboarding.cli import samples
 from onboarding.events import Event, Ignored, Message, Why, read
-from onboarding.signatures import Verdict, judge
+from onboarding.signatures import DEEL, Verdict, judge
 from tests.onboarding.cli.conftest import Desk
 
 KEY = "canary-signing-key-1"
@@ -67,7 +67,7 @@ def test_each_is_signed_and_marked_as_simulated(onboarding: Desk, gateway: Gatew
     ((path, body, headers),) = gateway.taken
     keys = {"onboarding": SecretStr(KEY)}
     assert path == "/webhooks/deel"
-    assert judge(body, headers["x-deel-signature"], headers["x-deel-hmac-label"], keys) is Verdict.RIGHT
+    assert judge(DEEL, body, headers, keys) is Verdict.RIGHT
     assert json.loads(body)["data"]["meta"]["event_type"] == name
     (answer,) = read(Message(body, headers, name), keys)
     assert isinstance(answer, Ignored)
