@@ -25,10 +25,11 @@ LOOK_AGAIN_S: Final = 10.0
 
 @dataclass(frozen=True)
 class Client:
-    """A client and the fingerprint of its token: what the budget, and all that was learnt of it, is kept by."""
+    """A client, its budget, and the fingerprint of its token: what the budget, and all that was learnt, is kept by."""
 
     deel: Deel
     fingerprint: str
+    budget: Budget
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,15 @@ class Clients:
 
     def of(self, organization_id: str) -> Deel:
         """Raises PauseOrganisation (`org_token_missing`) where no token serves it, StoreUnavailable, VaultError."""
+        return self.client(organization_id).deel
+
+    def client(self, organization_id: str) -> Client:
+        """The same with what belongs to it."""
         with self._lock:
             client = self._own(organization_id) or self.home
         if client is None:
             raise PauseOrganisation(Reason.ORG_TOKEN_MISSING)
-        return client.deel
+        return client
 
     def has_another(self, organization_id: str) -> bool:
         """Whether the token that Deel has just refused was replaced a moment ago: it is no reason to pause then."""
@@ -90,7 +95,7 @@ class Clients:
         budget = Budget(self._store, token, self._rate)
         field = StoredSessionField(self._store, budget.fingerprint, self._session_field)
         deel = Deel(self._http, base_url=self._url, token=token, budget=budget, session_field=field)
-        return Client(deel, budget.fingerprint)
+        return Client(deel, budget.fingerprint, budget)
 
 
 def learn_home(store: Store, home: Client, ask: Callable[[], str | None]) -> str | None:

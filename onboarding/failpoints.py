@@ -28,6 +28,14 @@ STEP_POINTS: Final = (
     "recording",  # before the outcome's transaction
     "recorded",  # it is committed, nothing is published or acknowledged
 )
+ACCESS_POINTS: Final = (
+    "access.intending",  # before it is committed who issues a token on demand, and which number
+    "access.intended",
+    "access.calling",  # before a call to Deel for it
+    "access.called",
+    "access.keeping",  # before the token, or that it is dead, is committed
+    "access.kept",
+)
 POINTS: Final = frozenset(
     [f"{step}.{point}" for step in STEPS for point in STEP_POINTS]
     + [
@@ -47,6 +55,7 @@ POINTS: Final = frozenset(
         "upkeep.recorded",
         "upkeep.calling",  # before onboarding.failed is sent to a target
         "upkeep.called",
+        *ACCESS_POINTS,
     ]
 )
 

@@ -38,6 +38,7 @@ __all__ = [
     "configure",
     "dropped_events",
     "init_sentry",
+    "leave_logging_to_the_app",
     "mask",
     "remember_secret",
     "report_defect",
@@ -87,6 +88,16 @@ def configure(log_format: Literal["console", "json"], *, level: str = "INFO", st
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
     _catch_the_uncaught()
+
+
+def leave_logging_to_the_app() -> None:
+    """For who uses us as a library: our lines go to Python's own logging, masked; nothing is printed by itself."""
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[structlog.contextvars.merge_contextvars, _mask_line, structlog.stdlib.render_to_log_kwargs],
+            wrapper_class=structlog.stdlib.BoundLogger,
+            logger_factory=structlog.stdlib.LoggerFactory(),
+        )
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import structlog
 from pydantic import SecretStr
@@ -93,8 +93,29 @@ def issue_token(claim: Claim, world: World) -> AnyOutcome:
         case tokens.Intended(issue_number=number, by=by, wished=wished):
             # by an issue of ours before, by a lost answer to this one, or because an engineer says so
             replaces = number > 1 or wished or (run.tried_before and not run.parkings)
-            session = _session(claim, world, profile, session_key(by, number, profile), replaces=replaces)
+            key, deel = session_key(by, number, profile), _deel(run, world)
+            session = ask_session(lambda send: call(run, send), deel, profile=profile, key=key, replaces=replaces)
             return judge_session(session, number, datetime.now(UTC))
+
+
+class Calls(Protocol):
+    """How a call to the outside is made: with a fail point on each side."""
+
+    def __call__(self, send: Callable[[], T], /) -> T:
+        """What `send` answered."""
+
+
+def ask_session(call: Calls, deel: Deel, *, profile: str, key: str, replaces: bool) -> Session:
+    """POST /workers/session. `replaces`: it is known that a token which may live is no use any more."""
+    try:
+        return call(lambda: deel.create_session(profile, idempotency_key=key))
+    except ParkRun as refusal:
+        if refusal.status != HTTPStatus.BAD_REQUEST or not replaces:
+            raise
+    # Whether Deel replaces a live token or refuses is not documented; the one before is no use any more, or nobody
+    # ever got to know it, so it goes first. Only 2xx answers are kept under a key, so the same key is right.
+    call(lambda: deel.delete_session(profile))
+    return call(lambda: deel.create_session(profile, idempotency_key=key))
 
 
 def judge_session(session: Session, number: int, now: datetime) -> AnyOutcome:
@@ -237,19 +258,6 @@ def call(run: Run, send: Callable[[], T]) -> T:
     answer = send()
     fail_point(f"{run.step}.called")
     return answer
-
-
-def _session(claim: Claim, world: World, profile: str, key: str, *, replaces: bool) -> Session:
-    run = claim.run
-    try:
-        return call(run, lambda: _deel(run, world).create_session(profile, idempotency_key=key))
-    except ParkRun as refusal:
-        if refusal.status != HTTPStatus.BAD_REQUEST or not replaces:
-            raise
-    # Whether Deel replaces a live token or refuses is not documented; the one before is no use any more, or nobody
-    # ever got to know it, so it goes first. Only 2xx answers are kept under a key, so the same key is right.
-    call(run, lambda: _deel(run, world).delete_session(profile))
-    return call(run, lambda: _deel(run, world).create_session(profile, idempotency_key=key))
 
 
 def _learn_home(run: Run, world: World) -> None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
-from onboarding import notify
+from onboarding import notify, renewals
+from onboarding.access import Access
+from onboarding.deel import PauseOrganisation
 from onboarding.dialling import time_left, within
 from onboarding.failpoints import fail_point
+from onboarding.no_token import NotNow, NoToken, OrganisationPaused
 from onboarding.notify import Answer, Target, Verdict
-from onboarding.runs import Backoff
+from onboarding.runs import Backoff, Reason
 from onboarding.steps import keep_answer
-from onboarding.store import consents, notifications, organizations, retention, tokens, upkeep
+from onboarding.store import alive, consents, notifications, organizations, retention, tokens, upkeep
+from onboarding.store.engine import Store
 from onboarding.store.retention import Batch, Retention
 from onboarding.turns import Nudge, send_due
+from onboarding.vault import VaultError
 from onboarding.world import World
 
 log = structlog.get_logger(__name__)
@@ -27,6 +33,8 @@ RETIRE_EVERY_S = 3600.0
 RETIRE_S = 5.0
 """For each kind of row in a round: together half of what a task may take."""
 ROUND_S = 20.0
+POSTPONED_S = 3600.0
+"""Before a token is looked at again that cannot be renewed for a reason of its own."""
 CLAIM_S = 60.0
 """For how long a message that one round is sending is left alone by all others."""
 
@@ -74,6 +82,58 @@ def tell_failures(world: World, every_s: float) -> int:
                 break
             told += _tell_failure(world, row)
     return told
+
+
+def keep_alive(world: World) -> int:
+    """Renew the tokens that are due of workers who are kept alive, as many as a budget's share is; how many."""
+    if not world.store.write(lambda db: upkeep.my_turn(db, "keep_alive", renewals.EVERY_S)):
+        return 0
+    left: dict[str, int] = {}  # of each token for Deel: organisations that share one share its budget
+    renewed = 0
+    with closing(Access.of(world)) as access, within(ROUND_S):
+        kept = world.store.read(alive.organizations)
+        for organization_id in sorted(kept, key=lambda _: world.draw()):  # none is the last in every round
+            try:
+                client = world.clients.client(organization_id)
+            except PauseOrganisation:  # no token serves it: its runs say so
+                continue
+            share = left.setdefault(client.fingerprint, renewals.per_round(client.budget.rate))
+            done = _renew_due(access, organization_id, share)
+            left[client.fingerprint] -= done
+            renewed += done
+    if renewed:
+        log.info("tokens_kept_alive", count=renewed)
+    return renewed
+
+
+def _renew_due(access: Access, organization_id: str, limit: int) -> int:
+    """Of one organisation. What could not be renewed is due again later, and what waits for Deel at the next look."""
+    renewed = 0
+    for row in access.store.read(lambda db: alive.due(db, organization_id, limit)):
+        if time_left() <= 0:
+            break
+        after_s, why = POSTPONED_S, ""
+        try:
+            access.renew(row.contract_id, who="upkeep", because="kept alive", min_life_s=renewals.SHORT_S)
+            renewed += 1
+            continue
+        except OrganisationPaused:
+            break  # said once, by who paused it
+        except NotNow as none:
+            after_s, why = none.after_s or renewals.EVERY_S, none.reason or "busy"
+        except NoToken as none:
+            why = none.reason or type(none).__name__
+        except VaultError:
+            why = Reason.VAULT_LOCKED
+        log.warning("token_not_kept_alive", contract_id=row.contract_id, why=why)
+        _postpone(access.store, row.hris_profile_id, after_s)
+        if after_s < POSTPONED_S:
+            break
+    return renewed
+
+
+def _postpone(store: Store, profile: str, after_s: float) -> None:
+    store.write(lambda db: alive.postpone(db, profile, after_s))
 
 
 def retire(world: World) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery, signals
 from celery.exceptions import CDeprecationWarning
 
-from onboarding import observe
+from onboarding import observe, renewals
 from onboarding.settings import Settings, SettingsError, load
 from tasks import log_filters
 from tasks.connect import CONNECT_S, HEARTBEAT_S
@@ -21,6 +21,7 @@ from tasks.unpacking import unpack_nothing
 
 RECONCILE_EVERY_S = 5.0
 FAILURES_EVERY_S = 5.0
+KEEP_ALIVE_EVERY_S = renewals.EVERY_S
 RETIRE_EVERY_S = 600.0
 
 
@@ -87,6 +88,7 @@ def make_app(settings: Settings) -> Celery:
             for name, every_s in (
                 ("onboarding.reconcile", RECONCILE_EVERY_S),
                 ("onboarding.tell_failures", FAILURES_EVERY_S),
+                ("onboarding.keep_alive", KEEP_ALIVE_EVERY_S),
                 ("onboarding.retire", RETIRE_EVERY_S),
             )
         },

@@ -63,5 +63,5 @@ def serve(settings: Settings, intake: Intake, beside: Callable[[], None] | None 
 def _keep_up(stopping: threading.Event) -> None:
     """What beat does elsewhere."""
     while not stopping.wait(LOOK_EVERY_S):
-        for work, every_s in (("reconcile", LOOK_EVERY_S), ("tell_failures", LOOK_EVERY_S), ("retire", 0.0)):
-            attempt_upkeep(work, every_s)
+        for work in ("reconcile", "tell_failures", "keep_alive", "retire"):
+            attempt_upkeep(work, LOOK_EVERY_S)

@@ -6,7 +6,7 @@ import structlog
 
 from onboarding import observe, outages, upkeep
 from onboarding.store.engine import StoreUnavailable
-from tasks.application import FAILURES_EVERY_S, RECONCILE_EVERY_S, app
+from tasks.application import FAILURES_EVERY_S, KEEP_ALIVE_EVERY_S, RECONCILE_EVERY_S, app
 from tasks.process import world
 from tasks.publish import nudge
 from tasks.time_limit import OutOfTime, soft_limit_is_out_of_time
@@ -24,6 +24,12 @@ def reconcile() -> str:
 def tell_failures() -> str:
     """Send onboarding.failed of parked runs."""
     return attempt_upkeep("tell_failures", FAILURES_EVERY_S)
+
+
+@app.task(name="onboarding.keep_alive")
+def keep_alive() -> str:
+    """Renew tokens ahead of their end."""
+    return attempt_upkeep("keep_alive", KEEP_ALIVE_EVERY_S)
 
 
 @app.task(name="onboarding.retire")
@@ -57,6 +63,8 @@ def _do(work: str, every_s: float) -> str:
             return f"{upkeep.reconcile(world(), nudge, every_s)} nudged"
         case "tell_failures":
             return f"{upkeep.tell_failures(world(), every_s)} told"
+        case "keep_alive":
+            return f"{upkeep.keep_alive(world())} renewed"
         case _:
             upkeep.retire(world())
             return "done"

@@ -26,6 +26,7 @@ from jsonschema import Draft202012Validator, FormatChecker  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / os.environ.get("DEEL_OPENAPI", "../shared/reference/openapi")
 FILES = ("workersession", "eorworkeraccounts", "people", "contracts", "organizations")
+FILES += ("eorworkeragreements", "eorworkercompliance", "eorworkerdocuments", "eorworkerpayslips", "eorpayslips")
 SPECS_PRESENT: bool = all((FOLDER / f"deel-subpackage-{name}-api-openapi.yml").is_file() for name in FILES)
 
 

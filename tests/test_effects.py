@@ -14,9 +14,12 @@ EFFECTS = {"send", "publish", "apply_async", "delay", "retry", "ack", "acknowled
 EFFECTS |= {"handle_request"}  # of httpcore
 # Beneath, or above, the place that has the points: each with the place.
 ELSEWHERE = {
-    "onboarding/transport.py: wire.handle_request": "steps.call, upkeep._try",
-    "onboarding/transport.py: self._pool.handle_request": "steps.call, upkeep._try",
-    "onboarding/deel/client.py: self._http.send": "steps.call",
+    "onboarding/transport/http.py: wire.handle_request": "steps.call, upkeep._try",
+    "onboarding/transport/http.py: self._pool.handle_request": "steps.call, upkeep._try",
+    "onboarding/deel/client.py: self._http.send": "steps.call, access.call",
+    "onboarding/transport/apps.py: self._http.send": "an app's own request: what it came to, the app sees",
+    "onboarding/self_service.py: deel.get": "as above",
+    "onboarding/self_service.py: deel.post": "as above",
     "onboarding/store/engine.py: engine.begin": "Store.write; reading is no effect",
     "onboarding/store/migrate.py: store.engine.begin": "one transaction: all of the schema or none",
     "tasks/chain.py: task.retry": "tasks/producer.py",
@@ -37,6 +40,8 @@ def is_effect(call: ast.Call) -> bool:
     match call.func:
         case ast.Attribute(value=ast.Call(func=ast.Name(id="_deel"))) | ast.Attribute(value=ast.Attribute(attr="deel")):
             return True  # _deel(run, world).anything, client.deel.anything
+        case ast.Attribute(value=ast.Name(id="deel")):
+            return True  # as given by who knows the organisation
         case ast.Attribute(attr=name):
             return name in EFFECTS
         case _:
@@ -71,6 +76,7 @@ def test_every_effect_has_a_point_on_each_side():
             "call(run, lambda: _deel(run, world).create_worker(",
             "(lambda _: _deel(run, world).create_worker(",
         ),
+        ("onboarding/issuing.py", "call(lambda: deel.me(", "(lambda: deel.me("),
         ("onboarding/upkeep.py", '    fail_point("upkeep.calling")\n', ""),
         ("tasks/intake.py", '    fail_point("intake_ack.after")\n', ""),
         ("tasks/producer.py", 'fail_point("publish.before")', "pass"),

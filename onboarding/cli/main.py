@@ -28,6 +28,13 @@ ENTRIES: Final = {
     "resume": Entry(f"{_HERE}.organizations:resume_command", "Let a paused organisation's runs go on."),
     "consent": Entry(f"{_HERE}.consent:consent_command", "Put a worker's consent, or its withdrawal, on record."),
     "token": Entry(f"{_HERE}.worker_token:token_command", "Print a worker's live token; leaves an audit line."),
+    "keep-alive": Entry(
+        f"{_HERE}.keep_alive:keep_alive_command", "Have workers' tokens renewed ahead of their end, or no longer."
+    ),
+    "act": Entry(
+        f"{_HERE}.act:act_command",
+        "Act as a contract's worker: list payslips or documents, sign the agreement, upload a file.",
+    ),
     "dead": Entry(f"{_HERE}.dead:dead_group", "Look at dead letters: messages that nobody could use."),
     "stats": Entry(f"{_HERE}.stats:stats_command", "Count runs, reasons, events, dead letters and the budget."),
     "doctor": Entry(

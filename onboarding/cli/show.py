@@ -62,7 +62,8 @@ def show_command(*, name: str, as_json: bool) -> None:
     if as_json:
         timeline = [_attempt_object(attempt, row) for attempt in attempts]
         targets = [_target_object(each, row) for each in told]
-        print_json({**run_object(row), "timeline": timeline, "notifications": targets})
+        more = {"timeline": timeline, "notifications": targets, "keep_alive": row.keep_alive}
+        print_json({**run_object(row), **more})
         return
     print_pairs(_header(row, attempts))
     if attempts:
@@ -98,6 +99,7 @@ def _header(row: Any, attempts: Sequence[Any]) -> list[tuple[str, str]]:
         ("next try", moment(row.next_attempt_at) if row.reason not in PAUSING else None),
         ("profile", row.hris_profile_id),
         ("token until", f"{moment(expires)} ({life})" if expires else None),
+        ("kept alive", "yes" if row.keep_alive else None),
         ("created", moment(row.created_at)),
         ("updated", moment(row.updated_at)),
         ("last request", next((each.request_id for each in reversed(attempts) if each.request_id), None)),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +12,9 @@ from onboarding import observe
 from onboarding.cli.refusal import Refusal
 from onboarding.settings import Settings, load
 from onboarding.store.engine import Store
+from onboarding.who import who
+
+__all__ = ["open_store", "require_store", "start", "use_the_demos_store", "who"]
 
 FOLDER: Final = Path(".onboarding", "demo")
 """The demo's, beside which a laptop's own store lies."""
@@ -62,11 +63,3 @@ def open_store(settings: Settings) -> Iterator[Store]:
         yield store
     finally:
         store.close()
-
-
-def who() -> str:
-    """Who types: the name for the audit line."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user has no name
-        return f"uid {os.getuid()}"

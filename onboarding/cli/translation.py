@@ -7,9 +7,10 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from onboarding.cli.refusal import WRONG_USAGE, Refusal
+from onboarding.cli.refusal import WRONG_USAGE, Refusal, unknown
 from onboarding.cli.shell import BrokerUnavailable
 from onboarding.masking import mask
+from onboarding.no_token import ConsentMissing, NotNow, NoToken, OrganisationPaused, Parked, UnknownContract
 from onboarding.settings import SettingsError
 from onboarding.store.engine import StoreUnavailable
 from onboarding.vault import VaultError
@@ -43,6 +44,8 @@ def refusal_for(error: Exception) -> Refusal | None:
             told = _first_line(error.__context__) or str(error)
             why = (f"It said: {told}. Nothing was published.", "Check ONBOARDING_BROKER_URL and the broker itself.")
             return Refusal("the broker does not answer", *why, then=_DOCTOR)
+        case NoToken():
+            return _no_token(error)
         case VaultError():
             return Refusal("the vault does not open", str(error), then=_DOCTOR)
         case UnicodeEncodeError():  # the shell passes any bytes; no database takes them, so they name nothing
@@ -53,6 +56,24 @@ def refusal_for(error: Exception) -> Refusal | None:
             return _of_system(error)
         case _:
             return None
+
+
+def _no_token(none: NoToken) -> Refusal:
+    contract = none.contract_id
+    show = f"onboarding show {contract}"
+    then: tuple[str, ...]
+    match none:
+        case UnknownContract():
+            return unknown(contract)
+        case ConsentMissing():
+            then = (f'onboarding consent {contract} --evidence "..." --version "..."',)
+        case Parked():
+            then = (show, f"onboarding replay {contract}")
+        case OrganisationPaused() | NotNow():
+            then = ("onboarding stats", *_DOCTOR)
+        case _:
+            then = (show,)
+    return Refusal(f"no token for contract {contract}", none.why, *filter(None, (none.advice,)), then=then)
 
 
 def _store_away(cause: BaseException | None, told: str) -> Refusal:

@@ -22,7 +22,7 @@ from onboarding.deel.answers import (
     Session,
     TokenRejected,
 )
-from onboarding.deel.client import Deel
+from onboarding.deel.client import Deel, hold_if_refused
 from onboarding.deel.failures import DeelFailure, ParkRun, PauseOrganisation, TryLater
 from onboarding.deel.given import Budget, SessionField, SessionFieldInMemory
 from onboarding.deel.keys import session_key, worker_key
@@ -45,6 +45,7 @@ __all__ = [
     "SessionFieldInMemory",
     "TokenRejected",
     "TryLater",
+    "hold_if_refused",
     "session_key",
     "worker_key",
 ]

@@ -64,8 +64,8 @@ class Deel:
         if not wire.sendable(token):
             raise ValueError("Deel's token holds characters that no header can carry")
         self._http = http
-        self._url = deel_root(base_url)
-        self._version = {"x-version": API_VERSION} if self._url.endswith("/rest") else {}
+        self.url = deel_root(base_url)
+        self.version = {"x-version": API_VERSION} if self.url.endswith("/rest") else {}
         self._token = token
         self._budget = budget
         self._session_field = session_field
@@ -206,7 +206,7 @@ class Deel:
             "x-request-id": request_id,
             **({"content-type": "application/json"} if content else {}),
             **({"idempotency-key": key} if key else {}),
-            **self._version,
+            **self.version,
         }
         sent_by = self._budget.take()
 
@@ -216,7 +216,7 @@ class Deel:
 
         failure: DeelFailure
         try:
-            reply = self._http.send(method, self._url + path, headers=headers, content=content, before_sent=before_sent)
+            reply = self._http.send(method, self.url + path, headers=headers, content=content, before_sent=before_sent)
         except TryLater as spent:
             failure = spent.with_traceback(None)  # its frames hold the request
         except NoReply as none:
@@ -230,11 +230,16 @@ class Deel:
         raise failure
 
     def _heed(self, reply: Reply) -> None:
-        """Tell of a wrong base URL. Hold the budget after a 429, not for long: it may be about one key in progress."""
+        """Tell of a wrong base URL, and hold the budget after a 429."""
         if is_unknown_path(reply):
-            log.error("deel_path_unknown", host=urlsplit(self._url).netloc, check="ONBOARDING_DEEL_URL")
-        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
-            self._budget.hold(min(retry_after_s(reply.headers) or WINDOW_S, LONGEST_HOLD_S))
+            log.error("deel_path_unknown", host=urlsplit(self.url).netloc, check="ONBOARDING_DEEL_URL")
+        hold_if_refused(self._budget, reply)
+
+
+def hold_if_refused(budget: Budget, reply: Reply) -> None:
+    """After a 429 nobody starts for a while, and not for long: it may be about one key in progress."""
+    if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+        budget.hold(min(retry_after_s(reply.headers) or WINDOW_S, LONGEST_HOLD_S))
 
 
 def _succeeded(reply: Reply) -> bool:

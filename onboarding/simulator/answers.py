@@ -64,6 +64,10 @@ def error(visit: Visit, status: int, message: str | None = None, path: str | Non
         case (("GET /people" | "GET /people/{hris_profile_id}"), 500):
             fault = {"code": "INTERNAL_SERVER_ERROR", "message": message, "details": None}
             return Answer(status, {"error": fault})
+        case "GET /eor/workers/compliance-documents", 401 | 403 | 500:
+            return Answer(status, {"errors": [{"code": str(status), "message": message}]})
+        case "POST /eor/workers/compliance-documents/{document_id}", _:
+            return Answer(status, _messages(message))
         case "GET /organizations", 401 | 404 | 500:
             return Answer(status, {"error": message})
         case _:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from onboarding.simulator.ledger import Ledger
+    from onboarding.simulator.self_service import Desk
     from onboarding.simulator.server import Request, Response
 
 LABEL: Final = "New Webhook"
@@ -157,6 +158,18 @@ class Simulator:
         with self._lock:
             life_s = self.policy.token_life_s
             return self._world.issue(self._profile(contract_id), life_s=life_s, lag_s=0.0, ours=False).token
+
+    def changes_agreement(self, contract_id: str) -> str:
+        """The agreement gets another version, which is returned: who signs the one before gets a 409."""
+        with self._lock:
+            desk = self._world.desk(self._profile(contract_id))
+            desk.version = str(int(desk.version) + 1)
+            return desk.version
+
+    def desk_of(self, contract_id: str) -> Desk:
+        """The worker's papers: what was signed and uploaded. Raises LookupError without a profile."""
+        with self._lock:
+            return self._world.desk(self._profile(contract_id))
 
     # what it came to
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from onboarding.simulator.self_service import Desk, new_desk
+
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
@@ -106,6 +108,7 @@ class World:
         self.contracts: dict[str, Contract] = {}
         self.profiles: dict[str, Profile] = {}  # by HRIS profile id
         self.sessions: dict[str, Session] = {}  # by token
+        self._desks: dict[str, Desk] = {}  # by HRIS profile id
         self._sessions_of: dict[str, list[Session]] = defaultdict(list)  # by HRIS profile id, oldest first
         self._numbers = itertools.count(100_001)
 
@@ -154,6 +157,10 @@ class World:
         contract.profiles.append(made)
         self.profiles[made.hris_profile_id] = made
         return made
+
+    def desk(self, profile: Profile) -> Desk:
+        """The worker's papers."""
+        return self._desks.setdefault(profile.hris_profile_id, new_desk(profile))
 
     def live_sessions(self, profile: Profile) -> list[Session]:
         """Oldest first; two at most, while a superseded one lingers."""

@@ -58,6 +58,7 @@ class Route:
     concerns: Callable[[World, Visit], tuple[str | None, str | None]]
     scopes: frozenset[str]
     for_workers: bool = False
+    for_organizations: bool = True
 
     @property
     def method(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, null, or_, select, union_all, update
 
 from onboarding.runs import ACTIVE, State, Step
+from onboarding.store import access
 from onboarding.store.claims import mark_crashed
 from onboarding.store.sql import clock, from_now
 from onboarding.store.tables import attempts, audit, dead_letters, events, runs
@@ -102,7 +103,8 @@ def replay(db: Connection, row: Row[Any], wish: Replay) -> bool:
     Nor is one replayed that moved on since `row` was read: a plan is frozen when it is made. The fence moves, so
     that nothing an older attempt still does is written. A completed run is verified
     again; a cancelled or failed one goes on at the step where it ended. The token is kept unless asked. Who names
-    the first step wants the facts from Deel, however fresh those of the webhook are.
+    the first step wants the facts from Deel, however fresh those of the webhook are. Tokens that a stranger superseded
+    are counted anew.
     """
     step = wish.step or where_to_go_on(row, reissue=wish.reissue)
     free = or_(runs.c.lease_until.is_(None), runs.c.lease_until <= from_now())
@@ -131,6 +133,7 @@ def replay(db: Connection, row: Row[Any], wish: Replay) -> bool:
     )
     if written.rowcount == 1:
         mark_crashed(db, row.id)
+        access.forgive(db, row.hris_profile_id)
     return written.rowcount == 1
 
 

@@ -102,6 +102,7 @@ runs: Final = Table(
     Column("emails_sealed", LargeBinary),  # the worker's addresses, under the contract's data key
     Column("facts_at", UtcDateTime),  # when the facts were told
     Column("token_expires_at", UtcDateTime),
+    Column("keep_alive", Boolean, nullable=False, default=False, server_default=false()),  # renewed ahead of its end
     Column("created_at", UtcDateTime, nullable=False, default=from_now()),
     Column("updated_at", UtcDateTime, nullable=False, default=from_now()),
     # none of created_at alone: behind a long line, PostgreSQL would take it to look for the newest that ended
@@ -130,6 +131,7 @@ _index_where(  # until the organisation is resumed
     "state IN ('waiting') AND reason IN ('org_token_rejected', 'org_token_missing', 'scope_missing', 'paused')",
 )
 _index_where("ix_runs_untold", (runs.c.updated_at,), "state IN ('failed') AND told < parkings")
+_index_where("ix_runs_keep_alive", (*_OF, runs.c.hris_profile_id), "keep_alive")
 _index_where("ix_runs_reason", (runs.c.reason, runs.c.created_at), "reason IS NOT NULL", postgresql_include=("state",))
 
 attempts: Final = Table(
@@ -199,6 +201,14 @@ worker_tokens: Final = Table(
     Column("sealed", LargeBinary),
     Column("expires_at", UtcDateTime),
     Column("dead", Boolean, nullable=False, default=False),  # Deel was seen to refuse it
+    Column("stored_at", UtcDateTime),
+    # Of all who want a token at once, one asks Deel: until then, or until the pause after a failure is over
+    Column("issuing_by", ID),
+    Column("issuing_until", UtcDateTime),
+    # How often somebody else's issue killed ours, each within hours of the one before
+    Column("superseded", Integer, nullable=False, default=0, server_default="0"),
+    Column("superseded_at", UtcDateTime),
+    Column("renew_at", UtcDateTime),  # of one who is kept alive; NULL: when somebody asks
 )
 
 Index(
@@ -207,6 +217,8 @@ Index(
     postgresql_where=worker_tokens.c.sealed.is_not(None),
     sqlite_where=worker_tokens.c.sealed.is_not(None),
 )
+
+_index_where("ix_worker_tokens_renew_at", (worker_tokens.c.renew_at,), "renew_at IS NOT NULL")
 
 notifications: Final = Table(
     "notifications",

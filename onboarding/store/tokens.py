@@ -7,17 +7,19 @@ one would be two tokens, and the second would kill the first. The name that came
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from pydantic import SecretStr
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, not_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, exists, not_, null, select, update
 
 from onboarding.masking import remember_secret
+from onboarding.renewals import renew_at
 from onboarding.runs import IssuedToken
 from onboarding.store import data_keys
-from onboarding.store.sql import from_now
+from onboarding.store.sql import UtcDateTime, from_now
 from onboarding.store.tables import runs, worker_tokens
 from onboarding.store.upsert import insert_or_ignore
 from onboarding.vault import Keyring, open_sealed, seal
@@ -44,7 +46,19 @@ _THIS_ISSUE = _HERE & (worker_tokens.c.issue_number == bindparam("number"))
 # not one that was buried: another run of the worker got the same answer, and was quicker to see it refused
 _BURIED = worker_tokens.c.dead & (worker_tokens.c.stored_issue == bindparam("number"))
 _UNBURIED = select(worker_tokens).where(_THIS_ISSUE, not_(_BURIED)).with_for_update()
-_KEEP = update(worker_tokens).where(_THIS_ISSUE)
+_KEPT_ALIVE = exists().where(runs.c.hris_profile_id == bindparam("profile"), runs.c.keep_alive)
+_KEEP = (
+    update(worker_tokens)
+    .where(_THIS_ISSUE)
+    .values(
+        stored_issue=bindparam("number"),
+        sealed=bindparam("sealed"),
+        expires_at=bindparam("expires_at"),
+        dead=False,
+        stored_at=from_now(),
+        renew_at=case((_KEPT_ALIVE, bindparam("due_at", type_=UtcDateTime())), else_=null()),
+    )
+)
 _FORGET = (
     update(worker_tokens)
     .where(worker_tokens.c.expires_at <= from_now(), worker_tokens.c.sealed.is_not(None))
@@ -121,8 +135,8 @@ def keep(db: Connection, keyring: Keyring, profile: str, issued: IssuedToken) ->
         return False
     key = data_keys.get_or_make(db, keyring, _subject(row), likely_new=issued.issue_number == 1)
     sealed = seal(key, _binding(row, issued.issue_number), issued.token)
-    kept = {"stored_issue": issued.issue_number, "sealed": sealed, "expires_at": issued.expires_at, "dead": False}
-    db.execute(_KEEP, mine | kept)
+    due_at = renew_at(issued.expires_at, random.random())  # noqa: S311 - spreads them over hours
+    db.execute(_KEEP, mine | {"sealed": sealed, "expires_at": issued.expires_at, "due_at": due_at})
     return True
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from tests.bench import calls, flat, idle, latency, limit, line, machine, memory, shared, throughput
+from tests.bench import alive, calls, flat, idle, latency, limit, line, machine, memory, shared, throughput
 from tests.bench.figures import Measured
 from tests.bench.report import Teller, table, write
 from tests.bench.servers import missing
@@ -137,9 +137,14 @@ def _idle(teller: Teller) -> Iterator[Measured]:
         yield idle.measure_idle(system, teller)
 
 
+def _keep_alive(teller: Teller) -> Iterator[Measured]:
+    yield alive.measure(teller.begins)
+
+
 PARTS: Final = (
     Part("first-words", _first_words, with_servers=False),
     Part("calls", _calls, with_servers=False),
+    Part("keep-alive", _keep_alive, with_servers=False),
     Part("latency-embedded", _latency_embedded, with_servers=False),
     Part("latency-servers", _latency_servers),
     Part("idle", _idle),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from onboarding import renewals
 from onboarding.simulator.limiter import Limiter
 from onboarding.store import runs
 from onboarding.store.engine import Store
-from tests.bench import filling, report, shared
+from tests.bench import alive, filling, report, shared
 from tests.bench.__main__ import main
 from tests.bench.figures import Figure, Measured, calls_possible, percentile, span_s
 from tests.bench.questions import Answered, Question, answer, questions
@@ -150,3 +152,12 @@ def test_what_a_stranger_costs_is_told_from_our_own_calls() -> None:
     judged = shared.judge(SimpleNamespace(deel=SimpleNamespace(ledger=[*ours, *strangers])), 10.0, 15.0)
     assert [figure.value for figure in judged.figures] == ["1 of 25", "4.80", "0.0 s"]
     assert judged.figures[2].met
+
+
+def test_a_thousand_kept_alive_never_expire_and_leave_the_living_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand at five a second, made small; without the spread they would queue, so the figures can be bad."""
+    seen = alive.play(workers=1_000, rate=0.5, days=2)
+    assert (seen.expired, seen.least_life >= timedelta(hours=1.9)) == (0, True)
+    assert seen.most_queued <= 0.5 * alive.MINUTE
+    monkeypatch.setattr(renewals, "SPREAD", timedelta())
+    assert alive.play(workers=1_000, rate=0.5, days=2).most_queued > 0.5 * alive.MINUTE

@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.rabbitmq, pytest.mark.postgres, pytest.mark.slow]
 
 Evidence = dict[str, bytes]
 LISTINGS = [("runs", "--json"), ("dead", "list", "--json"), ("show", "c-defect", "--json")]
-TASKS = {f"onboarding.{name}" for name in (*STEPS, "reconcile", "tell_failures", "retire")}
+TASKS = {f"onboarding.{name}" for name in (*STEPS, "reconcile", "tell_failures", "keep_alive", "retire")}
 
 
 @dataclass(frozen=True)

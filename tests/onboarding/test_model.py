@@ -1,4 +1,4 @@
-"""Any interleaving of deliver, crash, expire, replay, cancel, supersede and consent keeps the promises.
+"""Any interleaving of deliver, crash, expire, replay, cancel, supersede, consent and apps that ask keeps the promises.
 
 The real steps on a real store, against a simulated Deel; beside them a small model of what may be true.
 """
@@ -6,6 +6,7 @@ The real steps on a real store, against a simulated Deel; beside them a small mo
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -19,11 +20,18 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from onboarding import failpoints
+from onboarding.access import Access
+from onboarding.issuing import Waits
+from onboarding.no_token import NoToken
 from onboarding.runs import ACTIVE, STEPS, State, Step
-from onboarding.store import consents, runs
+from onboarding.store import consents, runs, tokens
+from onboarding.store.sql import from_now
+from onboarding.store.tables import worker_tokens
+from onboarding.store.tokens import LiveToken
 from tests.onboarding.store.rows import take_due
 from tests.onboarding.worlds import Death, Driver, driver
 
@@ -31,12 +39,14 @@ NUMBERS = itertools.count()
 MOSTLY = st.sampled_from([True, True, True, False])
 SELDOM = st.sampled_from([False, False, False, True])
 EFFECTS: Final = 12  # more than any one step has
+IMPATIENT: Final = Waits(held_s=0.02, patience_s=0.05, after_failure_s=0.0, settle_s=0.0)
 
 
 class Onboarding(RuleBasedStateMachine):
     """One contract, and everything that may happen to it."""
 
     world: Driver  # set by the test
+    access: Access
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,8 +105,9 @@ class Onboarding(RuleBasedStateMachine):
             if next(passed) != nth:
                 return
             failpoints.disarm()
+            row = self._run()
             held = [attempt.fence for attempt in self._attempts() if attempt.outcome is None]
-            if held:
+            if held and row.lease_until > row.now:  # one that died before is no double's business
                 self._deliver(Step(self._run().step))
                 assert [each.fence for each in self._attempts() if each.outcome is None] == held, "two at one time"
             self.world.pass_time()
@@ -154,6 +165,27 @@ class Onboarding(RuleBasedStateMachine):
         self.consent = given
         record = {"evidence": "e", "version": "1", "who": "hr", "given": given}
         self.world.store.write(lambda db: consents.record(db, self.contract, **record))
+
+    @rule(nth=st.integers(0, EFFECTS))
+    def app_asks(self, nth: int) -> None:
+        """For the token, in a process that dies at the nth effect of it (0: it lives)."""
+        self._by_app(nth, lambda access: access.token(self.contract, who="app", because="a test"))
+
+    @rule(nth=st.integers(0, EFFECTS))
+    def app_complains(self, nth: int) -> None:
+        """Of a 401, rightly or not, in a process that may die."""
+        number = self._issue_number()
+        if number is not None:
+            self._by_app(nth, lambda access: access.refused(self.contract, number))
+
+    @rule(really=SELDOM)
+    def token_nears_its_end(self, really: bool) -> None:
+        """Whoever asks next needs another one, which kills it."""
+        if really and self._issue_number() is not None:
+            self.wishes += 1
+            profile = worker_tokens.c.hris_profile_id == self._run().hris_profile_id
+            end = {"expires_at": from_now(100), "stored_at": from_now(-3600)}
+            self.world.store.write(lambda db: db.execute(update(worker_tokens).where(profile).values(**end)))
 
     @rule(route=st.sampled_from(["POST /eor/worker", "POST /workers/session", "GET /people/me"]))
     def deel_loses_an_answer(self, route: str) -> None:
@@ -229,6 +261,33 @@ class Onboarding(RuleBasedStateMachine):
         if not self.consent:
             assert self.world.deel.tokens_issued_for(self.contract) == issued, "issued without a consent"
 
+    def _by_app(self, nth: int, act: Callable[[Access], LiveToken | None]) -> None:
+        passed = itertools.count(1)
+
+        def die() -> None:
+            if next(passed) == nth:
+                raise Death
+
+        issued = self.world.deel.tokens_issued_for(self.contract)
+        for point in failpoints.POINTS:
+            failpoints.arm(point, die)
+        try:
+            live = act(self.access)
+        except (Death, NoToken):
+            live = None
+        finally:
+            failpoints.disarm()
+        ours = [session.token for session in self.world.deel.sessions_of(self.contract) if session.ours]
+        assert live is None or live.token.get_secret_value() == ours[-1]
+        if not self.consent:
+            assert live is None, "handed out without a consent"
+            assert self.world.deel.tokens_issued_for(self.contract) == issued, "issued without a consent"
+
+    def _issue_number(self) -> int | None:
+        profile = self._run().hris_profile_id or ""
+        live = self.world.store.read(lambda db: tokens.live(db, self.world.world.keyring, profile))
+        return live.issue_number if live else None
+
     def _attempts(self):
         return self.world.store.read(lambda db: runs.timeline(db, self._run().id))
 
@@ -240,7 +299,8 @@ def explore(store_url: str, examples: int, begin_from: int | None = None) -> Non
     """Let so many interleavings happen: the same ones each time that they begin from the same number."""
     with driver(store_url) as world, capture_logs():
         world.world = replace(world.world, consent_required=True)
-        machine = type("OnboardingHere", (Onboarding,), {"world": world})
+        access = replace(Access.of(world.world), waits=IMPATIENT)
+        machine = type("OnboardingHere", (Onboarding,), {"world": world, "access": access})
         if begin_from is not None:
             machine = seed(begin_from)(machine)
         how = settings(

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onboarding import transport
 from onboarding.dialling import Dialler, within
 from onboarding.transport import Http, NoReply, Reply
+from onboarding.transport import http as transport
 from tests.onboarding.raw_server import RawServer, http
 
 SECRET = "s3cr3t-value"  # stands in a query, a header or a body, and must never show

@@ -35,7 +35,7 @@ CELERY = str(Path(sys.executable).with_name("celery"))
 PASSWORD, OTHER = "canary-one-of-a-broker", "canary-two-of-a-broker"
 ORCHESTRATORS_GRACE_S = 45
 NOWHERE = "amqp://u:p@127.0.0.1:1/v"
-UPKEEP_TASKS = {f"onboarding.{name}" for name in ("reconcile", "tell_failures", "retire")}
+UPKEEP_TASKS = {f"onboarding.{name}" for name in ("reconcile", "tell_failures", "keep_alive", "retire")}
 
 
 @pytest.fixture(scope="module")

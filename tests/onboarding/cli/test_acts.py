@@ -227,3 +227,16 @@ def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(getpass, "getuser", nobody)
     assert start.who().startswith("uid ")
+
+
+def test_workers_are_kept_alive_or_no_longer(onboarding: Desk):
+    """On record, shown, and nothing is done where one is unknown."""
+    add_completed(onboarding.store, contract_id="c-1")
+    assert onboarding.json("keep-alive", "c-1") == [{"contract_id": "c-1", "keep_alive": True}]
+    assert onboarding.json("show", "c-1")["keep_alive"] is True
+    assert "kept alive" in onboarding("show", "c-1").stdout
+    assert onboarding("keep-alive", "c-1", "nix", "--off").exit_code == 3
+    assert onboarding.json("show", "c-1")["keep_alive"] is True
+    assert "when somebody asks" in onboarding("keep-alive", "run-1", "--off", "--because", "OPS-3").stdout
+    assert onboarding.json("show", "c-1")["keep_alive"] is False
+    assert onboarding.audit() == [("keep_alive", "c-1", ""), ("keep_alive_off", "c-1", "OPS-3")]

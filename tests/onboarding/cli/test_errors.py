@@ -22,7 +22,11 @@ from tests.onboarding.store.rows import KEYRING, ORG
 LOOKING = [("runs",), ("show", "c-1"), ("stats",), ("dead", "list"), ("dead", "show", "x"), ("keys", "rotate")]
 ACTING = [
     *(("replay", "c-1", "--yes"), ("cancel", "c-1"), ("pause", ORG), ("resume", ORG)),
-    *(("token", "c-1", "--because", "OPS-1"), ("consent", "c-1", "--evidence", "DOC-1", "--version", "1")),
+    *(
+        ("token", "c-1", "--because", "OPS-1"),
+        ("act", "c-1", "payslips"),
+        ("consent", "c-1", "--evidence", "DOC-1", "--version", "1"),
+    ),
 ]
 PASSWORD = "guest-canary-1"
 

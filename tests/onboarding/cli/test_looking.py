@@ -131,7 +131,7 @@ def test_a_run_as_json(onboarding: Desk):
     add_attempt(onboarding.store, outcome="failed", reason="request_rejected", http_status=422, request_id="req-2")
     shown = onboarding.json("show", "run-1")
     assert shown == onboarding.json("show", "contract-of-run-1")
-    assert list(shown) == [*RUN_KEYS, "timeline", "notifications"]
+    assert list(shown) == [*RUN_KEYS, "timeline", "notifications", "keep_alive"]
     (attempt,) = shown["timeline"]
     assert list(attempt) == ATTEMPT_KEYS
     assert (attempt["started_at"], attempt["ended_at"]) == ("2026-11-24T04:49:54.488Z", "2026-11-24T04:49:54.900Z")

@@ -1,4 +1,4 @@
-"""The one module that knows httpx: clients, timeouts, and how a notification target is reached.
+"""Our own requests: clients, timeouts, and how a notification target is reached.
 
 Nothing is taken from the environment but SSL_CERT_FILE and SSL_CERT_DIR: a proxy would resolve names
 itself, past the check of a target, and a .netrc would put credentials of its own into our requests.
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["CheckedTarget", "Http", "NoReply", "Reply", "TargetRefused", "check_target", "post_to_target"]
-
-_ALWAYS: Final = {"user-agent": "deel-onboarding", "accept": "*/*", "accept-encoding": "identity"}
+ALWAYS: Final = {"user-agent": "deel-onboarding", "accept": "*/*", "accept-encoding": "identity"}
 MAX_TARGET_BYTES: Final = 64 << 10
 MAX_CONNECTIONS: Final = 100  # no process has more calls under way: 5 a second, 20 s each at most
 KEEP_S: Final = 60.0  # an idle connection; a new one costs a second slot of the budget where it takes long
@@ -139,7 +137,7 @@ class Http:
     def _request(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> httpx.Request:
         try:
             request = httpx.Request(
-                method, url, headers={**_ALWAYS, **headers}, content=content, extensions={"timeout": self._timeout}
+                method, url, headers={**ALWAYS, **headers}, content=content, extensions={"timeout": self._timeout}
             )
         except (UnicodeError, httpx.InvalidURL):
             request = None
