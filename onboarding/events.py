@@ -169,6 +169,14 @@ def read(message: Message, keys: Mapping[str, SecretStr]) -> list[Answer]:
     return [_answer(envelope, event_type, element, [*origin, place]) for place, element in enumerate(envelope.elements)]
 
 
+def type_named(body: bytes) -> str | None:
+    """The event type that a body names, as `read` finds it; None where it names none or cannot be read."""
+    try:
+        return _event_type(_opened(_parsed(body), None, {}, proven=False), routing_key="")
+    except _Refused:
+        return None
+
+
 def _decoded(value: object) -> object:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
 
@@ -177,7 +185,7 @@ def _proven(message: Message, headers: Mapping[str, object], keys: Mapping[str, 
     """Whether its signature is right. Refuses what is not worth parsing."""
     if len(message.body) > MAX_BODY_BYTES:
         raise _Refused(Why.TOO_LARGE)
-    verdict = signatures.judge(message.body, headers.get("x-deel-signature"), headers.get("x-deel-hmac-label"), keys)
+    verdict = signatures.judge(signatures.DEEL, message.body, headers, keys)
     if verdict is Verdict.WRONG:  # whatever its shape
         raise _Refused(Why.BAD_SIGNATURE)
     for encoding in (message.content_encoding, headers.get("content-encoding")):

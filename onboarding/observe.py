@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 
-_TOO_TALKATIVE: Final = ("httpx", "httpcore", "amqp")  # below WARNING they tell URLs, headers and frames
+_TOO_TALKATIVE: Final = ("httpx", "httpcore", "amqp", "alembic")  # below WARNING they tell URLs, headers, frames
 _TAGS: Final = ("run_id", "contract_id", "organization_id", "step", "task_id")
 _OURS: Final = ("onboarding", "tasks")
 _STACKS: Final = ("exception", "stack")

@@ -29,6 +29,7 @@ from pydantic import (
 
 from onboarding.targets import deel_root, refuse_form
 from onboarding.vault import Keyring
+from onboarding.webhook_sources import Explained, WebhookSource, sources_of
 
 PREFIX: Final = "ONBOARDING_"
 _FILE: Final = "_FILE"
@@ -173,6 +174,11 @@ class Settings(BaseModel):
     webhook_secrets: Annotated[Mapping[str, SecretStr], BeforeValidator(_labelled)] = Field(
         {}, description="comma-separated label=key pairs, no label twice", examples=["Deel production=key"]
     )
+    gateway_sources: Annotated[tuple[WebhookSource, ...], BeforeValidator(sources_of)] = Field(
+        (),
+        description="TOML, a table for each source of webhooks but Deel, with its profile and keys",
+        examples=["acme = {profile = 'standard', keys = {main = 'whsec_...'}}"],
+    )
     consent: Literal["off", "required"] = Field("off", description="off or required", examples=["required"])
     sentry_dsn: Annotated[SecretStr, _checked(_sentry_dsn)] | None = Field(
         None, description="a Sentry DSN", examples=["https://key@sentry.example.com/1"]
@@ -248,6 +254,7 @@ class Settings(BaseModel):
     def secrets(self) -> list[SecretStr]:
         """Every value that must never be printed: each process tells `masking.remember_secret` at its start."""
         words = [*self.notify_urls, *self.webhook_secrets.values()]
+        words += [key for source in self.gateway_sources for key in source.keys.values()]
         words += filter(None, (self.deel_token, self.notify_secret, self.sentry_dsn))
         if self.vault_keys is not None:
             entries = self.vault_keys.get_secret_value().split(",")
@@ -270,9 +277,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         settings = Settings.model_validate({field: value for field, value in values.items() if value})
     except ValidationError as error:
-        for detail in error.errors(include_input=False, include_url=False, include_context=False):
-            name = str(detail["loc"][0])
-            faults.setdefault(name, _fault(name))
+        for detail in error.errors(include_input=False, include_url=False):
+            name, cause = str(detail["loc"][0]), detail.get("ctx", {}).get("error")
+            faults.setdefault(name, _fault(name, str(cause) if isinstance(cause, Explained) else None))
     if faults:  # raised out here: pydantic's error, with the values in it, is not in its context
         raise SettingsError("\n".join(faults.values()))
     return settings
@@ -306,10 +313,10 @@ def _variable(field: str) -> str:
     return PREFIX + field.upper()
 
 
-def _fault(field: str) -> str:
+def _fault(field: str, told: str | None = None) -> str:
     about = Settings.model_fields[field]
     example = (about.examples or [""])[0]
-    return f'{_variable(field)}: {about.description}; for example {_variable(field)}="{example}"'
+    return f'{_variable(field)}: {told or about.description}; for example {_variable(field)}="{example}"'
 
 
 def _passwords(url: SecretStr) -> list[SecretStr]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from onboarding.cli.main import cli
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from onboarding.runs import Step
     from onboarding.settings import Settings
 
@@ -58,6 +60,13 @@ class CeleryShell:
 
         with _broker_errors():
             serve_intake(_settings())
+
+    def serve_gateway(self, listener: socket) -> None:
+        """The gateway."""
+        from tasks.serve import serve_gateway  # noqa: PLC0415
+
+        with _broker_errors():
+            serve_gateway(_settings(), listener)
 
     def serve_all(self, beside: Callable[[], None] | None = None) -> None:
         """All in one."""

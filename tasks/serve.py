@@ -1,13 +1,16 @@
-"""What the commands `intake` and `up` run."""
+"""What the commands `intake`, `gateway` and `up` run."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from socket import socket
 
+import structlog
 from kombu import Connection
 
+from onboarding import webhook_sources
 from onboarding.budget import fingerprint_of
 from onboarding.intake import Intake
 from onboarding.settings import Settings
@@ -16,6 +19,8 @@ from onboarding.store.engine import Store
 from onboarding.turns import line_of
 from tasks import startup
 from tasks.connect import connection_settings
+
+log = structlog.get_logger(__name__)
 
 
 def intake_of(settings: Settings, lease_s: float | None = None) -> Intake:
@@ -46,6 +51,26 @@ def serve_intake(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     consumer.run()
+
+
+def serve_gateway(settings: Settings, listener: socket) -> None:
+    """Receive webhooks until SIGTERM or Ctrl-C, whether the broker answers or not: until it does they are refused.
+
+    Raises BrokerRefuses.
+    """
+    from onboarding.web import gateway, protocol  # noqa: PLC0415 - what the extra [web] installs
+    from tasks.gateway import EventPublisher  # noqa: PLC0415 - it knows the gateway
+
+    startup.prepare(settings)
+    sources = webhook_sources.all_of(settings.webhook_secrets, settings.gateway_sources)
+    publisher = EventPublisher(settings)
+    publisher.start()
+    try:
+        names = [source.name for source in sources]
+        log.info("gateway_ready", port=listener.getsockname()[1], sources=names, broker=publisher.ready)
+        protocol.serve(gateway.Gateway(sources, publisher).app(), listener)
+    finally:
+        publisher.close()
 
 
 def serve_all(settings: Settings, beside: Callable[[], None] | None) -> None:

@@ -22,6 +22,7 @@ ELSEWHERE = {
     "onboarding/self_service.py: deel.post": "as above",
     "onboarding/store/engine.py: engine.begin": "Store.write; reading is no effect",
     "onboarding/store/migrate.py: store.engine.begin": "one transaction: all of the schema or none",
+    "onboarding/web/gateway.py: self._publisher.publish": "tasks/producer.py",
     "tasks/chain.py: task.retry": "tasks/producer.py",
     "tasks/publish.py: chain(*links).apply_async": "tasks/producer.py",
     "tasks/publish.py: producer.publish": "tasks/producer.py",
@@ -51,7 +52,7 @@ def is_effect(call: ast.Call) -> bool:
 def unguarded(path: Path, text: str) -> Iterator[str]:
     """The effects of a module that have no fail point before and behind them, nor are what `call` is given."""
     for function in ast.walk(ast.parse(text)):
-        if not isinstance(function, ast.FunctionDef):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
         points = [call.lineno for call in calls if ast.unparse(call.func) == "fail_point"]

@@ -17,6 +17,9 @@ ENTRIES: Final = {
     ),
     "up": Entry(f"{_HERE}.serve:up_command", "Run worker, intake and upkeep in this one process."),
     "intake": Entry(f"{_HERE}.serve:intake_command", "Run the intake: HRIS events off the queue, into the store."),
+    "gateway": Entry(
+        f"{_HERE}.gateway:gateway_command", "Run the gateway: HRIS webhooks in over HTTP, onto the queue."
+    ),
     "send": Entry(f"{_HERE}.send:send_command", "Put an HRIS event on hris.events, as an HRIS would."),
     "runs": Entry(f"{_HERE}.runs:runs_command", "List runs, the newest first."),
     "show": Entry(f"{_HERE}.show:show_command", "Show a run: where it stands, every attempt, what to type next."),

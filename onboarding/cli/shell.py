@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from onboarding.runs import Step
 
 
@@ -27,6 +29,9 @@ class Shell(Protocol):
 
     def serve_intake(self) -> None:
         """Take events off the queue until SIGTERM or Ctrl-C."""
+
+    def serve_gateway(self, listener: socket) -> None:
+        """Receive webhooks on a socket that listens, until SIGTERM or Ctrl-C."""
 
     def serve_all(self, beside: Callable[[], None] | None = None) -> None:
         """Worker, intake and upkeep in this process, until SIGTERM or Ctrl-C, or until `beside` returns.

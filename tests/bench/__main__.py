@@ -12,7 +12,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from tests.bench import alive, calls, flat, idle, latency, limit, line, machine, memory, shared, throughput
+from tests.bench import alive, calls, flat, gateway, idle, latency, limit, line, machine, memory, shared, throughput
 from tests.bench.figures import Measured
 from tests.bench.report import Teller, table, write
 from tests.bench.servers import missing
@@ -122,6 +122,10 @@ def _flat_memory(teller: Teller) -> Iterator[Measured]:
     yield memory.measure(teller.begins)
 
 
+def _gateway(teller: Teller) -> Iterator[Measured]:
+    yield gateway.measure(teller)
+
+
 def _throughput(teller: Teller) -> Iterator[Measured]:
     yield throughput.measure(teller)
 
@@ -152,6 +156,7 @@ PARTS: Final = (
     Part("living", _living),
     Part("limit", _limit),
     Part("shared", _shared),
+    Part("gateway", _gateway),
     Part("throughput", _throughput),
     Part("flat-store", _flat_store),
     Part("flat-memory", _flat_memory),

@@ -18,7 +18,7 @@ from onboarding import renewals
 from onboarding.simulator.limiter import Limiter
 from onboarding.store import runs
 from onboarding.store.engine import Store
-from tests.bench import alive, filling, report, shared
+from tests.bench import alive, filling, gateway, report, shared
 from tests.bench.__main__ import main
 from tests.bench.figures import Figure, Measured, calls_possible, percentile, span_s
 from tests.bench.questions import Answered, Question, answer, questions
@@ -161,3 +161,16 @@ def test_a_thousand_kept_alive_never_expire_and_leave_the_living_their_share(mon
     assert seen.most_queued <= 0.5 * alive.MINUTE
     monkeypatch.setattr(renewals, "SPREAD", timedelta())
     assert alive.play(workers=1_000, rate=0.5, days=2).most_queued > 0.5 * alive.MINUTE
+
+
+def test_a_gateway_that_stalls_is_charged_for_all_that_it_kept_waiting() -> None:
+    """The p99 is of what was due, answered or not; an acknowledgement without a message on the queue is seen."""
+    latencies = [5.0] * 98 + [60.0, 900.0]
+    sent = {"latencies_ms": latencies, "statuses": {"200": 99, "503": 1}, "warm_up": 10}
+    verdicts = {figure.what.strip(): figure for figure in gateway.judge(sent, 108, 1.0, 100.0).figures}
+    assert verdicts["p99"].value == "60.0 ms"
+    assert verdicts["p99"].met is False
+    assert verdicts["answered 200"].met is False
+    assert verdicts["on the queue, of those and the warm-up"].met is False
+    good = {**sent, "latencies_ms": [5.0] * 100, "statuses": {"200": 100}}
+    assert all(figure.met is not False for figure in gateway.judge(good, 110, 1.0, 100.0).figures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -52,6 +53,9 @@ class FakeShell:
 
     def serve_intake(self) -> None:
         self.calls.append(("intake",))
+
+    def serve_gateway(self, listener: socket.socket) -> None:
+        self.calls.append(("gateway", listener.getsockname()[0]))
 
     def serve_all(self, beside: Callable[[], None] | None = None) -> None:
         self.calls.append(("up",))

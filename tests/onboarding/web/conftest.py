@@ -1,0 +1,140 @@
+"""A gateway on a port of this machine, with a publisher that only remembers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from onboarding.events import Message
+from onboarding.settings import load
+from onboarding.web import protocol
+from onboarding.web.gateway import Gateway, NotConfirmed
+from onboarding.webhook_sources import all_of
+from tests.onboarding.hris_messages import KEYS, VECTOR_BODY, VECTOR_SIGNATURE
+
+SIGNED = {"x-deel-signature": VECTOR_SIGNATURE, "x-deel-hmac-label": "New Webhook"}
+SOURCES = """
+[people]
+profile = "greenhouse"
+keys = { a = "greenhouse-key" }
+contract_id = "payload.deel"
+types = ["hire_candidate"]
+"""
+
+
+@dataclass
+class Remembering:
+    """`away`: it confirms nothing; `hold`: it says nothing either way."""
+
+    messages: list[Message] = field(default_factory=list)
+    away: bool = False
+    hold: bool = False
+    held: list[Future[None]] = field(default_factory=list)
+
+    @property
+    def ready(self) -> bool:
+        return not self.away
+
+    def publish(self, messages: Sequence[Message]) -> Future[None]:
+        answer: Future[None] = Future()
+        if self.away:
+            answer.set_exception(NotConfirmed())
+        elif self.hold:
+            self.held.append(answer)
+        else:
+            self.messages += messages
+            answer.set_result(None)
+        return answer
+
+
+@dataclass
+class Door:
+    """Where to post to. `lines`: what it logged."""
+
+    port: int
+    publisher: Remembering
+    lines: list[Any]
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any, dict[str, str]]:
+        """Status, document, headers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read() or b"null"), dict(answer.getheaders())
+        finally:
+            connection.close()
+
+    def post(self, body: bytes = VECTOR_BODY, path: str = "/webhooks/deel", **headers: str) -> int:
+        """A signed webhook, with other headers where named."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.ask("POST", path, body, SIGNED | named)[0]
+
+    def raw(self, *pieces: bytes, pause_s: float = 0.0) -> bytes:
+        """Bytes as they are, and all that comes back until the other side closes, or says no more for a while."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as wire:
+            try:
+                for piece in pieces:
+                    wire.sendall(piece)
+                    time.sleep(pause_s)
+            except OSError:
+                pass  # it was refused while it was still talking
+            return received(wire)
+
+    def refused(self) -> list[tuple[int, str]]:
+        """Status and reason of each line that tells of a refusal."""
+        refusals = ("webhook_refused", "request_refused")
+        return [(line["status"], line["reason"]) for line in self.lines if line["event"] in refusals]
+
+
+def received(wire: socket.socket) -> bytes:
+    answer = b""
+    try:
+        while piece := wire.recv(65536):
+            answer += piece
+    except OSError:
+        pass
+    return answer
+
+
+@pytest.fixture
+def open_door(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Door]]:
+    """A server that serves in a thread."""
+    monkeypatch.setattr(protocol, "LINGER_S", 0.3)
+    started: list[tuple[Any, threading.Thread]] = []
+    with capture_logs() as lines:
+
+        def start() -> Door:
+            publisher = Remembering()
+            settings = load({"ONBOARDING_GATEWAY_SOURCES": SOURCES})
+            app = Gateway(all_of(KEYS, settings.gateway_sources), publisher).app()
+            listener = protocol.listen("127.0.0.1", 0)
+            server = protocol.server_for(app)
+            thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+            thread.start()
+            started.append((server, thread))
+            while not server.started:
+                time.sleep(0.005)
+            return Door(listener.getsockname()[1], publisher, lines)
+
+        yield start
+        for server, thread in started:
+            server.should_exit = server.force_exit = True
+            thread.join(10)
+
+
+@pytest.fixture
+def door(open_door: Callable[[], Door]) -> Door:
+    return open_door()
