@@ -64,7 +64,8 @@ def serve_gateway(settings: Settings, listener: socket) -> None:
     startup.prepare(settings)
     sources = webhook_sources.all_of(settings.webhook_secrets, settings.gateway_sources)
     publisher = EventPublisher(settings)
-    publisher.start()
+    with startup.signals_end_it():
+        publisher.start()
     try:
         names = [source.name for source in sources]
         log.info("gateway_ready", port=listener.getsockname()[1], sources=names, broker=publisher.ready)

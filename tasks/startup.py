@@ -102,7 +102,7 @@ def exit_with(line: str, code: int) -> NoReturn:
 
 def _until_it_answers(what: str, ask: Callable[[], None]) -> None:
     pause_s = FIRST_PAUSE_S
-    with _signals_end_it():
+    with signals_end_it():
         while True:
             try:
                 ask()
@@ -119,7 +119,7 @@ def _until_it_answers(what: str, ask: Callable[[], None]) -> None:
 
 
 @contextmanager
-def _signals_end_it() -> Iterator[None]:
+def signals_end_it() -> Iterator[None]:
     """Nothing is in hand yet: SIGTERM and Ctrl-C end the process at once, and it is done."""
 
     def leave(*_: object) -> NoReturn:

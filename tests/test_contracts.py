@@ -25,7 +25,7 @@ from onboarding.web.gateway import Gateway
 from onboarding.webhook_sources import DEELS_NAME, PROFILES
 from tasks import topology
 from tests.onboarding.hris_messages import CLOUD_EVENT, KEYS, PLAIN, STRUCTURED, WEBHOOK, message, signed, webhook
-from tests.onboarding.web.conftest import SIGNED, Door, door, open_door  # noqa: F401 - fixtures
+from tests.onboarding.web.conftest import SIGNED, Door, door, served  # noqa: F401 - fixtures
 from tests.openapi import Draft202012Validator  # it imports jsonschema without the grammars, which cost seconds
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -25,6 +25,8 @@ LINGER_S: Final = 2.0
 """Who is refused while still sending gets the answer only if the connection is not closed at once."""
 MAX_CONNECTIONS: Final = 800
 RETRY_AFTER_S: Final = 5
+KEEP_ALIVE_S: Final = 75
+"""Longer than load balancers keep a connection (60 s): else they would post into one that is just being closed."""
 GRACE_S: Final = 20
 """For what is in flight when the process is told to stop; what is not answered then is sent again."""
 BACKLOG: Final = 1024
@@ -187,7 +189,7 @@ def server_for(app: ASGIApp) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         http=LimitedProtocol,
-        loop="uvloop",
+        loop="auto",  # uvloop, where it is installed
         ws="none",
         lifespan="off",
         log_config=None,
@@ -196,6 +198,7 @@ def server_for(app: ASGIApp) -> uvicorn.Server:
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
     return uvicorn.Server(config)

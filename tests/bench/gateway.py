@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +55,14 @@ def judge(sent: dict[str, Any], waiting: int, used_s: float, peak_mb: float) -> 
         Figure("CPU of the gateway, a webhook", f"{used_s * 1000 / told:.2f} ms"),
         Figure("its memory at the peak (RSS)", f"{peak_mb:.0f} MB"),
     ]
-    raw = {"unit": "ms after the time each was due", **sent, "on_the_queue": waiting, "gateway_cpu_s": used_s}
+    within = Counter(map(math.ceil, latencies))
+    raw = {
+        "unit": "answers by the millisecond in which they came, after the time each was due",
+        "answers": {str(ms): within[ms] for ms in sorted(within)},
+        **{name: value for name, value in sent.items() if name != "latencies_ms"},
+        "on_the_queue": waiting,
+        "gateway_cpu_s": round(used_s, 2),
+    }
     return Measured("gateway", f"Gateway on RabbitMQ, {RATE} webhooks/s for {SECONDS} s, open loop", figures, raw)
 
 

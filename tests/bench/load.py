@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
@@ -41,7 +41,7 @@ class Load:
         status = NO_ANSWER
         try:
             async with asyncio.timeout(PATIENCE_S):
-                sender = self.idle.pop() if self.idle else await self._connected()
+                sender = await self._free()
                 status = await sender.ask(request)
         except (OSError, TimeoutError):
             pass
@@ -50,7 +50,10 @@ class Load:
         self.latencies_ms.append((time.perf_counter() - due) * 1000)
         self.statuses[status] += 1
 
-    async def _connected(self) -> Sender:
+    async def _free(self) -> Sender:
+        while self.idle:
+            if not (sender := self.idle.pop()).lost:
+                return sender
         loop = asyncio.get_running_loop()
         _, sender = await loop.create_connection(Sender, "127.0.0.1", self.port)
         return sender
@@ -68,8 +71,8 @@ class Sender(asyncio.Protocol):
     """A kept-alive connection: one request, one answer, and again."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport: Any = transport
+        self.lost = False
         self._answer: asyncio.Future[str] | None = None
 
     async def ask(self, request: bytes) -> str:
@@ -83,6 +86,7 @@ class Sender(asyncio.Protocol):
             self._answer.set_result(data[9:12].decode())
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(exc or ConnectionResetError())
 
@@ -116,6 +120,7 @@ async def run(port: int, rate: float, seconds: float) -> dict[str, object]:
         task.add_done_callback(under_way.discard)
     while under_way:
         await asyncio.wait(under_way)
+    assert len(load.latencies_ms) == len(requests), "each counts, whatever became of it"
     return {**load.document(), "warm_up": WARM_UP, "bytes": len(json.dumps(WEBHOOK))}
 
 

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,32 +109,28 @@ def received(wire: socket.socket) -> bytes:
     return answer
 
 
+@pytest.fixture(scope="session")
+def served() -> Iterator[tuple[Gateway, int]]:
+    """One server for all: to stop one takes as long as ten tests."""
+    settings = load({"ONBOARDING_GATEWAY_SOURCES": SOURCES})
+    gateway = Gateway(all_of(KEYS, settings.gateway_sources), Remembering())
+    with protocol.listen("127.0.0.1", 0) as listener:
+        server = protocol.server_for(gateway.app())
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.005)
+        yield gateway, listener.getsockname()[1]
+        server.should_exit = server.force_exit = True
+        thread.join(10)
+
+
 @pytest.fixture
-def open_door(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Door]]:
-    """A server that serves in a thread."""
+def door(served: tuple[Gateway, int], monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
+    """With a publisher of this test's own, and its log."""
+    gateway, port = served
+    publisher = Remembering()
     monkeypatch.setattr(protocol, "LINGER_S", 0.3)
-    started: list[tuple[Any, threading.Thread]] = []
+    monkeypatch.setattr(gateway, "_publisher", publisher)
     with capture_logs() as lines:
-
-        def start() -> Door:
-            publisher = Remembering()
-            settings = load({"ONBOARDING_GATEWAY_SOURCES": SOURCES})
-            app = Gateway(all_of(KEYS, settings.gateway_sources), publisher).app()
-            listener = protocol.listen("127.0.0.1", 0)
-            server = protocol.server_for(app)
-            thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-            thread.start()
-            started.append((server, thread))
-            while not server.started:
-                time.sleep(0.005)
-            return Door(listener.getsockname()[1], publisher, lines)
-
-        yield start
-        for server, thread in started:
-            server.should_exit = server.force_exit = True
-            thread.join(10)
-
-
-@pytest.fixture
-def door(open_door: Callable[[], Door]) -> Door:
-    return open_door()
+        yield Door(port, publisher, lines)
