@@ -20,6 +20,7 @@ ELSEWHERE = {
     "onboarding/transport/apps.py: self._http.send": "an app's own request: what it came to, the app sees",
     "onboarding/self_service.py: deel.get": "as above",
     "onboarding/self_service.py: deel.post": "as above",
+    "onboarding/web/proxy.py: deel.request": "as above",
     "onboarding/store/engine.py: engine.begin": "Store.write; reading is no effect",
     "onboarding/store/migrate.py: store.engine.begin": "one transaction: all of the schema or none",
     "onboarding/web/gateway.py: self._publisher.publish": "tasks/producer.py",

@@ -18,7 +18,6 @@ from pydantic_core import from_json
 from onboarding.access import Access
 from onboarding.deel.failures import request_id_of
 from onboarding.dialling import within
-from onboarding.failpoints import fail_point
 from onboarding.transport import Reply, TransportError
 from onboarding.web.requests import Refused
 
@@ -63,9 +62,7 @@ def forward(access: Access, contract_id: str, asked: Asked, *, who: str, because
     failure: Refused
     try:
         with within(TOTAL_S), access.as_worker(contract_id, who=who, because=because) as deel:
-            fail_point("proxy.calling")
             answer = deel.request(asked.method, asked.target, headers=asked.headers, content=asked.body or None)
-            fail_point("proxy.called")
             reply = Reply(answer.status_code, answer.headers, answer.content)
     except TransportError as error:
         slow = "timeout" in type(error).__name__.lower()

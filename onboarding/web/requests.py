@@ -23,6 +23,7 @@ class Refused(HTTPException):
         again = {"retry-after": str(RETRY_AFTER_S)} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
         super().__init__(status, headers={**again, **(headers or {})})
         self.reason = reason
+        self.why = ""  # for the log alone
 
     @property
     def told(self) -> str:

@@ -223,7 +223,7 @@ async def _refusal(_request: Request, error: Exception) -> Response:
     """One line in the log; the same word in the answer: who gets here has a key, or is told nothing but the status."""
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
-    reason = getattr(error, "reason", status.name.lower())
-    told = error.told if isinstance(error, Refused) else reason
-    log.warning("token_refused", status=status.value, reason=reason)
-    return JSONResponse({"error": told}, status, {**(error.headers or {}), **_PRIVATE})
+    refused = error if isinstance(error, Refused) else Refused(status, status.name.lower(), error.headers)
+    more = {"why": refused.why} if refused.why else {}
+    log.warning("token_refused", status=status.value, reason=refused.reason, **more)
+    return JSONResponse({"error": refused.told}, status, {**(refused.headers or {}), **_PRIVATE})

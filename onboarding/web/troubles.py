@@ -29,6 +29,13 @@ PAUSED_S: Final = 60
 
 
 def refusal_of(trouble: Exception) -> Refused:
+    """With what it says for the log: none of them holds a token, an address or a body."""
+    refused = _status_of(trouble)
+    refused.why = str(trouble)
+    return refused
+
+
+def _status_of(trouble: Exception) -> Refused:
     """The most particular kind first."""
     match trouble:
         case UnknownContract():

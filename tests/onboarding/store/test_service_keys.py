@@ -40,6 +40,7 @@ def test_the_store_keeps_a_digest_and_nothing_of_the_key(store: Store):
     assert len(secret) == 43
     assert secret not in str(mask(f"it said {text}, twice"))
     assert secret not in str(mask(text))
+    assert "aaaa" not in str(mask(f"a key without any chance in it: onb_{new.id}_{'a' * 43}"))
     assert re.fullmatch("[0-9a-f]{12}", new.id)
 
 

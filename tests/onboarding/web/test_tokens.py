@@ -69,6 +69,7 @@ def test_a_wrong_key_gets_no_hint(desk: Desk, spoil: Callable[[str], str], reaso
     key = desk.key()
     status, answer, headers = desk.ask(spoil(key))
     assert (status, answer, headers["www-authenticate"]) == (401, {"error": "unauthorized"}, "Bearer")
+    assert headers["cache-control"] == "no-store"
     assert desk.door.refused() == [(401, reason)]
     assert key[20:-1] not in str(desk.door.lines)
     assert desk.audited() == []
@@ -183,6 +184,7 @@ def test_a_deel_that_is_away_is_told_as_that(desk: Desk):
     status, answer, headers = desk.ask(desk.key())
     assert (status, answer) == (503, {"error": "not_now"})
     assert int(headers["retry-after"]) >= 1
+    assert "HTTP 503" in desk.door.lines[-1]["why"]
 
 
 def test_while_the_store_is_away_nothing_is_known(desk: Desk, monkeypatch: pytest.MonkeyPatch):
