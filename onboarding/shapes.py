@@ -50,7 +50,11 @@ _SCHEME: Final = re.compile(r"(?P<kept>\b(?:(?i:bearer)|[Bb]asic(?=\s+[a-z]*[A-Z
 _USERINFO: Final = re.compile(  # a password may hold a slash or an @; what follows host:port is none
     r"""(?P<kept>://)(?:[^\s/@:"'<>]{0,512}:(?!\d+[/?#])[^\s"'<>]{0,512}|[^\s/"'<>]{0,512})(?=@)"""
 )
-_KEYS: Final = re.compile(r"(?P<kept>)(?:whsec_[\w+/=-]+|(?<![A-Za-z0-9])eyJ[\w-]{5,}(?:\.[\w-]*){0,4})")
+SERVICE_KEY: Final = r"onb_(?P<id>[0-9a-f]{12})_[\w-]{43}"
+"""Of the token service (onboarding/service_keys.py)."""
+_KEYS: Final = re.compile(
+    rf"(?P<kept>)(?:whsec_[\w+/=-]+|{SERVICE_KEY}|(?<![A-Za-z0-9])eyJ[\w-]{{5,}}(?:\.[\w-]*){{0,4}})"
+)
 _PEM: Final = re.compile(
     r"(?P<kept>)-----BEGIN [A-Z0-9 ]{1,40}-----(?:[^-]|-(?!----))*(?:-----END [A-Z0-9 ]{1,40}-----)?"
 )
@@ -62,7 +66,7 @@ _SHAPES: Final = (
     (("-----begin",), _PEM),
     (("hooks.slack", "discord", "webhook.office"), _CHAT),
     (("://",), _USERINFO),
-    (("whsec_", "eyj"), _KEYS),
+    (("whsec_", "eyj", "onb_"), _KEYS),
     (("authorization", "x-auth-token", "cookie"), _HEADER),
     (("bearer", "basic"), _SCHEME),
 )

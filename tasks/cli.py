@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -61,12 +61,12 @@ class CeleryShell:
         with _broker_errors():
             serve_intake(_settings())
 
-    def serve_gateway(self, listener: socket) -> None:
+    def serve_gateway(self, listener: socket, parts: Collection[str]) -> None:
         """The gateway."""
         from tasks.serve import serve_gateway  # noqa: PLC0415
 
         with _broker_errors():
-            serve_gateway(_settings(), listener)
+            serve_gateway(_settings(), listener, parts)
 
     def serve_all(self, beside: Callable[[], None] | None = None) -> None:
         """All in one."""

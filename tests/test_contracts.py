@@ -1,4 +1,4 @@
-"""The published contracts, docs/asyncapi.yaml and docs/gateway.openapi.yaml, say what the code does."""
+"""The published contracts, docs/asyncapi.yaml and docs/*.openapi.yaml, say what the code does."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ from kombu import Exchange
 from onboarding import __version__, notify
 from onboarding.events import Dead, Event, read
 from onboarding.signatures import DEEL
+from onboarding.web.allowed import ALLOWED
 from onboarding.web.gateway import Gateway
+from onboarding.web.tokens import TokenService
 from onboarding.webhook_sources import DEELS_NAME, PROFILES
 from tasks import topology
+from tests.onboarding.conftest import onboard  # noqa: F401 - a fixture
 from tests.onboarding.hris_messages import CLOUD_EVENT, KEYS, PLAIN, STRUCTURED, WEBHOOK, message, signed, webhook
-from tests.onboarding.web.conftest import SIGNED, Door, door, served  # noqa: F401 - fixtures
+from tests.onboarding.web.conftest import SIGNED, TOKEN, Desk, Door, desk, door, served, served_tokens  # noqa: F401 - fixtures
 from tests.openapi import Draft202012Validator  # it imports jsonschema without the grammars, which cost seconds
 
 DOCS = Path(__file__).parents[1] / "docs"
 WEB = Path(__file__).parents[1] / "onboarding" / "web"
-FILES = ("asyncapi.yaml", "gateway.openapi.yaml")
+FILES = ("asyncapi.yaml", "gateway.openapi.yaml", "tokens.openapi.yaml")
 
 
 @cache
@@ -167,17 +170,68 @@ def test_what_goes_out_is_what_the_file_says(kind: str, make: Any):
     assert keys == [notify.COMPLETED, notify.FAILED]
 
 
+def tree(module: str) -> ast.Module:
+    return ast.parse((WEB / f"{module}.py").read_text())
+
+
+def statuses_in(*modules: str) -> set[int]:
+    nodes = [node for name in modules for node in ast.walk(tree(name)) if isinstance(node, ast.Attribute)]
+    return {getattr(HTTPStatus, node.attr).value for node in nodes if ast.unparse(node.value) == "HTTPStatus"}
+
+
 def test_every_status_that_the_gateway_gives_is_told():
     """No other, and none that it never gives: read out of its code."""
-    named = {
-        getattr(HTTPStatus, node.attr).value
-        for path in (WEB / "gateway.py", WEB / "protocol.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "HTTPStatus"
-    }
     # starlette's: what went well, a path or method that is not there, and what nobody foresaw
     told = {int(status) for status in file(FILES[1])["paths"]["/webhooks/{source}"]["post"]["responses"]}
-    assert told == named | {200, 404, 405, 500}
+    assert told == statuses_in("gateway", "requests", "protocol") | {200, 404, 405, 500}
+
+
+TOKEN_PARTS = ("tokens", "holders", "proxy", "troubles", "requests")
+
+
+def test_every_status_and_word_of_the_token_service_is_told():
+    """No other, and none that it never gives: read out of its code."""
+    paths = file(FILES[2])["paths"]
+    operations = [path[method] for path in paths.values() for method in ("get", "post") if method in path]
+    told = {int(status) for operation in operations for status in operation["responses"]}
+    named = statuses_in(*TOKEN_PARTS, "protocol") - {HTTPStatus.MULTIPLE_CHOICES}
+    assert told == named | {200, 201, 204, 405}  # beside what goes well, Deel's own
+    error = set(file(FILES[2])["components"]["schemas"]["Error"]["properties"]["error"]["enum"])
+    only_logged = {"no_key", "unknown_key", "revoked_key", "contract_of_another_organisation", "allow"}
+    assert error == refusals_in(*TOKEN_PARTS) - only_logged | {"unauthorized", "not_found", "method_not_allowed"}
+
+
+def refusals_in(*modules: str) -> set[str]:
+    """The words that refusals are made with."""
+    makers = ("Refused", "NoEntry", "_later", "__init__")
+    calls = [call for name in modules for call in ast.walk(tree(name)) if isinstance(call, ast.Call)]
+    made = [call for call in calls if ast.unparse(call.func).rpartition(".")[2] in makers]
+    words = [node.value for call in made for node in ast.walk(call) if isinstance(node, ast.Constant)]
+    return {word for word in words if isinstance(word, str) and word.isidentifier() and word.islower()}
+
+
+def test_the_token_services_paths_and_calls_are_told():
+    """With their methods; the list of calls is the code's."""
+    paths = file(FILES[2])["paths"]
+    (mount,) = TokenService(SimpleNamespace(store=None)).routes()  # type: ignore[arg-type]
+    routes = {f"{mount.path}{route.path}".replace(":path}", "}"): route.methods for route in mount.routes}  # type: ignore[attr-defined]
+    assert set(routes) == set(paths)
+    assert routes["/v1/workers/{contract_id}/token"] == {"POST"}
+    proxied = paths["/v1/workers/{contract_id}/deel/{path}"]
+    assert tuple(proxied["x-allowed"]) == ALLOWED
+    assert {method.upper() for method in proxied if method in ("get", "post")} == {line.split()[0] for line in ALLOWED}
+
+
+def test_a_tokens_answers_are_what_the_file_says(desk: Desk):  # noqa: F811 - the fixture
+    """Good and bad ones, each against its schema."""
+    key = desk.key()
+    assert fits(FILES[2], "Token", desk.ask(key)[1])
+    for shown, path, status in ((key, TOKEN.replace("c-1", "c-9"), 404), ("", TOKEN, 401), (key, "/v1/x", 404)):
+        answer = desk.ask(shown, path)
+        assert (answer[0], fits(FILES[2], "Error", answer[1])) == (status, True)
+    for body, good in ((b'{"because": "x"}', True), (b'{"because": ""}', False), (b'{"who": "x"}', False)):
+        assert fits(FILES[2], "Ask", json.loads(body)) is good
+        assert (desk.ask(key, body=body)[0] == 200) is good
 
 
 def test_the_gateways_paths_are_told():

@@ -20,6 +20,7 @@ ELSEWHERE = {
     "onboarding/transport/apps.py: self._http.send": "an app's own request: what it came to, the app sees",
     "onboarding/self_service.py: deel.get": "as above",
     "onboarding/self_service.py: deel.post": "as above",
+    "onboarding/web/proxy.py: deel.request": "as above",
     "onboarding/subscriptions.py: deel.subscriptions": "an engineer's command: typed again, it goes by what is there",
     "onboarding/subscriptions.py: deel.subscribe": "as above",
     "onboarding/subscriptions.py: deel.change_subscription": "as above",

@@ -18,7 +18,8 @@ ENTRIES: Final = {
     "up": Entry(f"{_HERE}.serve:up_command", "Run worker, intake and upkeep in this one process."),
     "intake": Entry(f"{_HERE}.serve:intake_command", "Run the intake: HRIS events off the queue, into the store."),
     "gateway": Entry(
-        f"{_HERE}.gateway:gateway_command", "Run the gateway: HRIS webhooks in over HTTP, onto the queue."
+        f"{_HERE}.gateway:gateway_command",
+        "Run the gateway: HRIS webhooks in over HTTP, onto the queue; worker tokens out.",
     ),
     "send": Entry(f"{_HERE}.send:send_command", "Put an HRIS event on hris.events, as an HRIS would."),
     "runs": Entry(f"{_HERE}.runs:runs_command", "List runs, the newest first."),
@@ -39,6 +40,9 @@ ENTRIES: Final = {
     "act": Entry(
         f"{_HERE}.act:act_command",
         "Act as a contract's worker: list payslips or documents, sign the agreement, upload a file.",
+    ),
+    "service-key": Entry(
+        f"{_HERE}.service_key:service_key_group", "Keep the keys by which apps get worker tokens over HTTP."
     ),
     "dead": Entry(f"{_HERE}.dead:dead_group", "Look at dead letters: messages that nobody could use."),
     "stats": Entry(f"{_HERE}.stats:stats_command", "Count runs, reasons, events, dead letters and the budget."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class Shell(Protocol):
     def serve_intake(self) -> None:
         """Take events off the queue until SIGTERM or Ctrl-C."""
 
-    def serve_gateway(self, listener: socket) -> None:
-        """Receive webhooks on a socket that listens, until SIGTERM or Ctrl-C."""
+    def serve_gateway(self, listener: socket, parts: Collection[str]) -> None:
+        """Serve `webhooks`, `tokens` or both on a socket that listens, until SIGTERM or Ctrl-C."""
 
     def serve_all(self, beside: Callable[[], None] | None = None) -> None:
         """Worker, intake and upkeep in this process, until SIGTERM or Ctrl-C, or until `beside` returns.

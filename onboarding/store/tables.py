@@ -314,6 +314,22 @@ backfills: Final = Table(
     Column("reason", WORD),  # why the last page could not be read; NULL: it was
 )
 
+# What apps show the token service. Of the key itself only a digest is kept.
+service_keys: Final = Table(
+    "service_keys",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("name", ID, nullable=False, unique=True),  # for ever: audit lines go by it
+    Column("digest", ID, nullable=False),
+    Column("scope", WORD, nullable=False),
+    Column("organization_id", DEEL_ID),  # whose contracts it opens; NULL: every one's
+    Column("per_minute", Integer, nullable=False),
+    Column("due_at", Float, nullable=False, default=0.0, server_default="0"),  # of the next request, since 1970
+    Column("created_at", UtcDateTime, nullable=False, default=from_now()),
+    Column("last_used_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+)
+
 # Periodic work takes its turn here: two beats do no harm.
 turns: Final = Table(
     "turns",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -18,11 +18,11 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from onboarding.events import MAX_BODY_BYTES, Message
 from onboarding.signatures import Verdict, judge
-from onboarding.web.protocol import RETRY_AFTER_S
+from onboarding.web.requests import Refused, named_headers, read_body
 from onboarding.webhook_sources import WebhookSource
 from onboarding.webhooks_in import Nothing, TooMany, to_queue
 
@@ -51,15 +51,6 @@ class Publisher(Protocol):
         """Whether the broker answers."""
 
 
-class _Refused(HTTPException):
-    """A request ends here. The reason is for the log alone."""
-
-    def __init__(self, status: HTTPStatus, reason: str) -> None:
-        again = {"retry-after": str(RETRY_AFTER_S)} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
-        super().__init__(status, headers=again)
-        self.reason = reason
-
-
 class Gateway:
     """What answers `POST /webhooks/{source}`."""
 
@@ -70,9 +61,13 @@ class Gateway:
         self._publisher, self._clock = publisher, clock
         self._in_hand = 0
 
-    def app(self) -> Starlette:
-        """The routes. Without redirects: those would be made of the Host that the request names."""
+    def app(self, beside: Sequence[BaseRoute] = ()) -> Starlette:
+        """The routes, and those of who lives beside it.
+
+        Without redirects: those would be made of the Host that the request names.
+        """
         routes = [
+            *beside,
             Route("/webhooks/{source}", self._receive, methods=["POST"]),
             Route("/healthz", self._healthz, methods=["GET"]),
             Route("/readyz", self._readyz, methods=["GET"]),
@@ -84,10 +79,10 @@ class Gateway:
     async def _receive(self, request: Request) -> Response:
         source = self._sources.get(request.path_params["source"])
         if source is None:
-            raise _Refused(HTTPStatus.NOT_FOUND, "unknown_source")
+            raise Refused(HTTPStatus.NOT_FOUND, "unknown_source")
         structlog.contextvars.bind_contextvars(source=source.name)  # of this request's task alone
         if self._in_hand >= MAX_IN_HAND:
-            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy")
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy")
         self._in_hand += 1
         try:
             return await self._take(source, request)
@@ -97,16 +92,15 @@ class Gateway:
             self._in_hand -= 1
 
     async def _take(self, source: WebhookSource, request: Request) -> Response:
-        headers = {name: value for name, value in request.scope["headers"]}  # noqa: C416 - the last of a name counts
-        named = {name.decode("latin-1"): value for name, value in headers.items()}
-        body = await _body(request, named)
+        named = named_headers(request)
+        body = await read_body(request, named, MAX_BODY_BYTES, BODY_S)
         verdict = judge(source.scheme, body, named, source.keys, self._clock)
         if verdict is not Verdict.RIGHT:
-            raise _Refused(HTTPStatus.UNAUTHORIZED, f"signature_{verdict.name.lower()}")
+            raise Refused(HTTPStatus.UNAUTHORIZED, f"signature_{verdict.name.lower()}")
         try:
             messages = to_queue(source, body, named)
         except TooMany:
-            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_many") from None
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_many") from None
         if isinstance(messages, Nothing):
             log.info("webhook_ignored", reason=messages.why)
             return JSONResponse({"status": "ignored", "reason": messages.why})
@@ -118,7 +112,7 @@ class Gateway:
         try:
             await asyncio.wait_for(sent, CONFIRM_S)
         except (NotConfirmed, TimeoutError):
-            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "not_confirmed") from None
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "not_confirmed") from None
 
     async def _healthz(self, _request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -128,24 +122,6 @@ class Gateway:
         if self._publisher.ready:
             return JSONResponse({"status": "ok"})
         return JSONResponse({"status": "broker_unavailable"}, HTTPStatus.SERVICE_UNAVAILABLE)
-
-
-async def _body(request: Request, headers: Mapping[str, bytes]) -> bytes:
-    if headers.get("content-encoding", b"identity").lower() != b"identity":
-        raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "packed")
-    length = headers.get("content-length", b"0")
-    if not length.isdigit() or int(length[:20]) > MAX_BODY_BYTES:  # the parser knows it to be a number
-        raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large")
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_S):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > MAX_BODY_BYTES:
-                    raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large")
-    except TimeoutError:
-        raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "body_too_slow") from None
-    return bytes(body)
 
 
 async def _refusal(_request: Request, error: Exception) -> Response:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,15 +19,20 @@ from click.testing import CliRunner
 
 import onboarding
 from onboarding import acting
+from onboarding.access import Access
 from onboarding.cli.main import cli
+from onboarding.settings import load
+from onboarding.web.tokens import TokenService, app_of
 from tests.onboarding.cli.conftest import quiet_again as quiet_again  # noqa: PLC0414 - a fixture
+from tests.onboarding.web.conftest import serving
 from tests.onboarding.worlds import Driver
 
 README = Path(__file__).parents[2] / "README.md"
 SECTION = README.read_text().partition("## Acting as a worker")[2].partition("\n## ")[0]
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", SECTION, re.DOTALL | re.MULTILINE)
 PYTHON = [block for language, block in BLOCKS if language == "python"]
-SHELL = [line for language, block in BLOCKS if not language for line in block.splitlines()]
+SHELL = [line for language, block in BLOCKS if not language and "curl" not in block for line in block.splitlines()]
+HTTP = [block for _, block in BLOCKS if "curl" in block]
 
 
 @pytest.fixture
@@ -77,3 +88,17 @@ def test_the_commands_of_the_readme_run(here: Driver):
         assert (program, result.exit_code) == ("onboarding", 0), result.output
     desk = here.deel.desk_of("c-42")
     assert (desk.papers[0].filename, desk.signature) == ("passport.pdf", "Ada Lovelace")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_http_of_the_readme_runs(here: Driver, monkeypatch: pytest.MonkeyPatch):
+    """As it is typed, but for the host: Deel's answer comes back, and the token that lives."""
+    ((script),) = HTTP
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    with closing(Access.from_settings(load())) as access, serving(app_of(TokenService(access).routes())) as port:
+        script = script.replace("https://onboarding.internal", f"http://127.0.0.1:{port}").replace("curl", "curl -sS")
+        ran = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    documents, end = json.JSONDecoder().raw_decode(ran.stdout)
+    assert [each["name"] for each in documents["data"]["documents"]] == ["Passport", "Proof of address"]
+    assert json.loads(ran.stdout[end:])["token"] == here.deel.live_token("c-42")

@@ -30,4 +30,4 @@ def test_every_module_named_on_the_page_exists():
 
 def test_the_page_is_one_screen():
     """It is read before an incident, or not at all."""
-    assert len(PAGE.splitlines()) <= 50
+    assert len(PAGE.splitlines()) <= 60

@@ -7,7 +7,7 @@ import logging
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -54,8 +54,9 @@ class FakeShell:
     def serve_intake(self) -> None:
         self.calls.append(("intake",))
 
-    def serve_gateway(self, listener: socket.socket) -> None:
+    def serve_gateway(self, listener: socket.socket, parts: Collection[str]) -> None:
         self.calls.append(("gateway", listener.getsockname()[0]))
+        self.parts = set(parts)
 
     def serve_all(self, beside: Callable[[], None] | None = None) -> None:
         self.calls.append(("up",))

@@ -74,3 +74,37 @@ def test_the_gateway_without_its_extra(onboarding: Desk, monkeypatch: pytest.Mon
     result = onboarding("gateway")
     assert result.exit_code == 1
     assert "pip install '.[web]'" in result.stderr
+
+
+def test_tokens_are_served_where_the_vault_is(onboarding: Desk, monkeypatch: pytest.MonkeyPatch):
+    """Who has neither store nor vault is a gateway for webhooks; each can be had alone."""
+    monkeypatch.delenv("ONBOARDING_VAULT_KEYS")
+    onboarding("gateway", "--port", "0")
+    assert onboarding.shell.parts == {"webhooks"}
+    monkeypatch.setenv("ONBOARDING_VAULT_KEYS", "k1:" + "A" * 43 + "=")
+    result = onboarding("gateway", "--port", "0")
+    assert (result.exit_code, onboarding.shell.parts) == (0, {"webhooks", "tokens"})
+    assert "for tokens and webhooks" in result.stderr
+    for only in ("webhooks", "tokens"):
+        assert onboarding("gateway", "--port", "0", "--only", only).exit_code == 0
+        assert onboarding.shell.parts == {only}
+    monkeypatch.setenv("ONBOARDING_DATABASE_URL", "sqlite:////nowhere/onboarding.db")
+    assert onboarding("gateway", "--port", "0").exit_code == 0
+    assert onboarding.shell.parts == {"webhooks"}
+    assert onboarding("gateway", "--port", "0", "--only", "tokens").exit_code == 1
+
+
+def test_tokens_alone_need_no_broker(onboarding: Desk, monkeypatch: pytest.MonkeyPatch):
+    """Nor anybody who posts; in production they need the vault's key."""
+    monkeypatch.delenv("ONBOARDING_BROKER_URL")
+    monkeypatch.delenv("ONBOARDING_WEBHOOK_SECRETS")
+    monkeypatch.setenv("ONBOARDING_VAULT_KEYS", "k1:" + "A" * 43 + "=")
+    refused = onboarding("gateway", "--port", "0")
+    assert refused.exit_code == 2
+    assert "next  onboarding gateway --only tokens" in refused.stderr
+    assert onboarding("gateway", "--port", "0", "--only", "tokens").exit_code == 0
+    monkeypatch.delenv("ONBOARDING_VAULT_KEYS")
+    monkeypatch.setenv("ONBOARDING_DATABASE_URL", "postgresql+psycopg://u@127.0.0.1:1/x")
+    refused = onboarding("gateway", "--port", "0", "--only", "tokens")
+    assert refused.exit_code == 2
+    assert "ONBOARDING_VAULT_KEYS" in refused.stderr

@@ -9,19 +9,33 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+from starlette.applications import Starlette
 from structlog.testing import capture_logs
 
+from onboarding import service_keys as keys
+from onboarding.access import Access
 from onboarding.events import Message
+from onboarding.issuing import Waits
+from onboarding.service_keys import Scope
 from onboarding.settings import load
-from onboarding.web import protocol
+from onboarding.store import service_keys
+from onboarding.store.tables import audit
+from onboarding.transport import Http
+from onboarding.web import protocol, tokens
 from onboarding.web.gateway import Gateway, NotConfirmed
+from onboarding.web.holders import Keys
+from onboarding.web.tokens import TokenService, app_of
 from onboarding.webhook_sources import all_of
 from tests.onboarding.hris_messages import KEYS, VECTOR_BODY, VECTOR_SIGNATURE
+from tests.onboarding.worlds import Driver
 
+TOKEN = "/v1/workers/c-1/token"
 SIGNED = {"x-deel-signature": VECTOR_SIGNATURE, "x-deel-hmac-label": "New Webhook"}
 SOURCES = """
 [people]
@@ -95,7 +109,7 @@ class Door:
 
     def refused(self) -> list[tuple[int, str]]:
         """Status and reason of each line that tells of a refusal."""
-        refusals = ("webhook_refused", "request_refused")
+        refusals = ("webhook_refused", "request_refused", "token_refused")
         return [(line["status"], line["reason"]) for line in self.lines if line["event"] in refusals]
 
 
@@ -109,20 +123,27 @@ def received(wire: socket.socket) -> bytes:
     return answer
 
 
+@contextmanager
+def serving(app: Starlette) -> Iterator[int]:
+    """Its port, while it is served in a thread."""
+    with protocol.listen("127.0.0.1", 0) as listener:
+        server = protocol.server_for(app)
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.005)
+        yield listener.getsockname()[1]
+        server.should_exit = server.force_exit = True
+        thread.join(10)
+
+
 @pytest.fixture(scope="session")
 def served() -> Iterator[tuple[Gateway, int]]:
     """One server for all: to stop one takes as long as ten tests."""
     settings = load({"ONBOARDING_GATEWAY_SOURCES": SOURCES})
     gateway = Gateway(all_of(KEYS, settings.gateway_sources), Remembering())
-    with protocol.listen("127.0.0.1", 0) as listener:
-        server = protocol.server_for(gateway.app())
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.005)
-        yield gateway, listener.getsockname()[1]
-        server.should_exit = server.force_exit = True
-        thread.join(10)
+    with serving(gateway.app()) as port:
+        yield gateway, port
 
 
 @pytest.fixture
@@ -134,3 +155,57 @@ def door(served: tuple[Gateway, int], monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setattr(gateway, "_publisher", publisher)
     with capture_logs() as lines:
         yield Door(port, publisher, lines)
+
+
+@dataclass
+class Desk:
+    """A served token service, its world, and keys for it."""
+
+    world: Driver
+    service: TokenService
+    door: Door
+
+    def key(self, name: str = "app", scope: Scope = Scope.TOKEN, of: str | None = None, per_minute: int = 6000) -> str:
+        new = keys.make()
+        self.world.store.write(
+            lambda db: service_keys.add(db, new, name=name, scope=scope, organization_id=of, per_minute=per_minute)
+        )
+        return new.key.get_secret_value()
+
+    def ask(
+        self,
+        key: str = "",
+        path: str = "/v1/workers/c-1/token",
+        body: bytes | None = None,
+        method: str = "POST",
+        **headers: str,
+    ) -> tuple[int, Any, dict[str, str]]:
+        named = {"authorization": f"Bearer {key}"} | {name.replace("_", "-"): each for name, each in headers.items()}
+        return self.door.ask(method, path, body, named)
+
+    def audited(self) -> list[tuple[str, str, str, str]]:
+        query = select(audit.c.who, audit.c.did, audit.c.contract_id, audit.c.because).order_by(audit.c.id)
+        return [tuple(row) for row in self.world.store.read(lambda db: db.execute(query).all())]
+
+
+@pytest.fixture(scope="session")
+def served_tokens() -> Iterator[tuple[TokenService, int]]:
+    """As above; whose tokens, each test says."""
+    service = TokenService(Access(None, None, None, None))  # type: ignore[arg-type]
+    with serving(app_of(service.routes())) as port:
+        yield service, port
+
+
+@pytest.fixture
+def desk(onboard: Driver, served_tokens: tuple[TokenService, int], monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """With a completed run."""
+    onboard.hire()
+    onboard.carry()
+    service, port = served_tokens
+    monkeypatch.setattr(protocol, "LINGER_S", 0.3)
+    with closing(Access.of(onboard.world)) as made, closing(Http(max_bytes=tokens.MAX_ANSWER)) as http:
+        access = replace(made, http=http, waits=Waits(patience_s=5.0, settle_s=0.02))
+        monkeypatch.setattr(service, "_access", access)
+        monkeypatch.setattr(service, "_keys", Keys(access.store))
+        with capture_logs() as lines:
+            yield Desk(onboard, service, Door(port, Remembering(), lines))
