@@ -19,7 +19,7 @@ from onboarding.store.budgets import FIRST_SLOWER_S
 from onboarding.store.engine import Store
 
 REFUSED: Final = "Deel refused calls a moment ago"
-LATE: Final = "a process here woke up late, or Deel refused calls, half a minute ago"
+LATE: Final = "a process here woke up late, or Deel refused calls, in the last two minutes"
 
 
 @click.command("stats", epilog=examples("onboarding stats", "onboarding stats --json"))
