@@ -20,8 +20,8 @@ SLOW_FOR_S: Final = 5.0
 """So long without a refusal, and the pace is nearly the old one."""
 CAREFUL_S: Final = 0.088
 """At least by so much a window is longer where a process was late: what is on its way may be late as well."""
-CAREFUL_FOR_S: Final = 20.0
-"""And for so long after SLOW_FOR_S: a machine that was busy a moment ago may be so again."""
+CAREFUL_FOR_S: Final = 115.0
+"""And for so long after SLOW_FOR_S: a machine that was busy a moment ago may be so again. Two minutes together."""
 LATENESS_COUNTS: Final = 1.5
 """By so many times what a process was late a window is longer: the machine is busy, and Deel counts arrivals."""
 ONE_REFUSAL_S: Final = 1.0
