@@ -26,10 +26,8 @@ log = structlog.get_logger(__name__)
 
 SLACK_S: Final = 0.015
 """Added to the window: LATE_S for calls that start late here, the rest for those that take longer on their way."""
-LATE_S: Final = 0.006
-"""A call that is later on its way has lost its slot, or puts the next one in it off."""
-BUSY_S: Final = 0.02
-"""Where a process wakes up later than this the machine is busy: windows are longer for a while."""
+LATE_S: Final = 0.007
+"""A call that is later on its way has lost its slot, and the machine is busy: windows are longer for a while."""
 UNHURRIED_S: Final = 0.08
 """So much longer lasts a slot that nobody waits for: a commit and a new connection take their time."""
 OF_WHAT_IS_SPARE: Final = 0.5
@@ -84,17 +82,11 @@ class Budget:
             late_s = time.monotonic() - earliest
             spare_s = slot.ends_at - slot.begins_at - self._pace.window_s
             leave_by = earliest + LATE_S + spare_s * OF_WHAT_IS_SPARE
-            if late_s > BUSY_S:
+            if late_s > LATE_S:
                 self._busy(slot, late_s, latest - earliest)
             if time.monotonic() < leave_by:
                 return leave_by  # later, its time has passed: another call may start with ours
-            if late_s > BUSY_S:
-                continue
-            put_off_s = late_s + 2 * (slot.answered - slot.asked)
-            if self._store.write(lambda db: budgets.put_off(db, self.fingerprint, slot, put_off_s)):  # noqa: B023
-                leave_by = earliest + put_off_s + LATE_S
-                if time.monotonic() < leave_by:
-                    return leave_by
+            self._lead_s = max(self._lead_s, min(2 * late_s, LONGEST_LEAD_S))
         raise TryLater(Reason.RATE_LIMITED)
 
     def _reserve(self, patience_s: float) -> budgets.Slot:
@@ -108,7 +100,7 @@ class Budget:
             if slot is not None:
                 self._clocks.saw(slot)
                 took_s = slot.answered - slot.asked  # where nobody waits, a slot begins when its commit is over
-                self._lead_s = min(1.5 * took_s, LONGEST_LEAD_S) if took_s > BUSY_S else 0.0
+                self._lead_s = min(1.5 * took_s, LONGEST_LEAD_S) if took_s > UNHURRIED_S * OF_WHAT_IS_SPARE / 2 else 0.0
                 return slot
             wait_s = self._store.write(lambda db: budgets.lay_out(db, self.fingerprint, self._pace))
             if wait_s > patience_s:
@@ -118,13 +110,12 @@ class Budget:
     def _busy(self, slot: budgets.Slot, late_s: float, uncertain_s: float) -> None:
         """It was late for its slot, and others may be so on their way already: windows are longer for a while.
 
-        So they are for who cannot know the time any better, as the database is that far away. Who only waited for a
-        commit begins later the next time.
+        So they are for who cannot know the time any better, as the database is that far away; but not for who only
+        waited for a commit.
         """
-        if slot.begins_at > slot.given_at or uncertain_s > BUSY_S:
+        if slot.begins_at > slot.given_at or uncertain_s > LATE_S:
             wider_s = max(late_s, 2 * uncertain_s)
             self._store.write(lambda db: budgets.allow_for(db, self.fingerprint, wider_s))
-        self._lead_s = max(self._lead_s, min(2 * late_s, LONGEST_LEAD_S))
 
     def hold(self, seconds: float) -> None:
         """After a 429: nobody starts for so long, and fewer start for a while."""

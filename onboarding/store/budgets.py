@@ -26,8 +26,6 @@ LATENESS_COUNTS: Final = 1.5
 """By so many times what a process was late a window is longer: the machine is busy, and Deel counts arrivals."""
 ONE_REFUSAL_S: Final = 1.0
 """Calls that were under way together are refused together: that is one refusal, not four."""
-SAME_S: Final = 1e-4
-"""Two slots are further apart; what a number loses on its way through JSON is less."""
 
 _BUDGET = budgets.c.fingerprint == bindparam("budget")
 _NOW, _LEAD = epoch(), bindparam("lead_s", type_=Float)
@@ -113,18 +111,6 @@ def reserve(db: Connection, fingerprint: str, pace: Pace, patience_s: float, lea
         return None
     ends_at = json.loads(row.free_at)[-1]
     return Slot(begins_at=row[0], ends_at=ends_at, given_at=row[1], asked=asked, answered=time.monotonic())
-
-
-def put_off(db: Connection, fingerprint: str, slot: Slot, late_s: float) -> bool:
-    """The slot begins so much later, and so does the next one in it. False: that one is taken already."""
-    row = db.execute(_LOCK, {"budget": fingerprint}).one_or_none()
-    free_at: list[float] = json.loads(row.free_at) if row else []
-    mine = [place for place, time in enumerate(free_at) if abs(time - slot.ends_at) < SAME_S]
-    if not mine:
-        return False
-    free_at[mine[-1]] += late_s
-    _lay(db, fingerprint, free_at)
-    return True
 
 
 def lay_out(db: Connection, fingerprint: str, pace: Pace) -> float:

@@ -322,7 +322,7 @@ def test_hostile_requests_leave_no_memory_behind(gateway: Gateway, capsys: pytes
     after = rss_mb(pid)
     with capsys.disabled():
         print(f"\n1600 hostile requests: {before:.1f} MB before, {after:.1f} MB after")
-    assert after - before < 6
+    assert after - before < 10
     assert gateway.says("webhook_refused") + gateway.says("request_refused") == 2400
     assert gateway.post(gateway.webhook("c-1")) == 200
 

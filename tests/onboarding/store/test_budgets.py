@@ -137,17 +137,6 @@ def test_a_slot_that_nobody_waits_for_lasts_longer(store: Store):
     assert second.ends_at - second.begins_at == pytest.approx(0.2, abs=1e-4)
 
 
-def test_a_slot_is_put_off_as_long_as_the_next_one_in_it_is_free(store: Store):
-    """What is late begins later, and the next one with it."""
-    pace = Pace(slots=1, window_s=0.2, longest_wait_s=20.0)
-    first = taken(store, pace)
-    assert store.write(lambda db: budgets.put_off(db, "f", first, 0.05))
-    second = taken(store, pace)
-    assert second.begins_at == pytest.approx(first.ends_at + 0.05, abs=1e-4)
-    assert not store.write(lambda db: budgets.put_off(db, "f", first, 0.05))
-    assert not store.write(lambda db: budgets.put_off(db, "nobody's", first, 0.05))
-
-
 def test_windows_that_have_begun_are_longer_at_once(store: Store):
     """Who is on the way already may be as late; and who waits in line for a slot has the old pace."""
     pace = Pace(slots=1, window_s=0.5, longest_wait_s=20.0)
