@@ -139,6 +139,7 @@ class Issuing:
         fail_point("access.kept")
         if refusal is not None:
             self._ask(wish, lambda deel: call(lambda: deel.delete_session(profile)))
+            self.store.write(lambda db: statements.give_back(db, profile, wish.holder))  # not before: it would die, too
             raise refusal
         log.info("token_renewed", contract_id=row.contract_id, run_id=row.id, issue_number=number)
 
@@ -154,7 +155,10 @@ class Issuing:
             tokens.bury(db, profile, number)
         elif statements.keep(db, self.keyring, profile, issued):
             runs.note(db, wish.who, "token_renewed", wish.because, row)
-        statements.give_back(db, profile, wish.holder)
+        if refusal is None:
+            statements.give_back(db, profile, wish.holder)
+        else:
+            statements.hold_on(db, profile, wish.holder, self.waits.held_s)
         if probe:
             organizations.resume_after_probe(db, row.organization_id, Step.ISSUE_TOKEN)
         return refusal

@@ -58,6 +58,7 @@ _TAKE = (
     )
 )
 _GIVE_BACK = update(worker_tokens).where(_MINE).values(issuing_by=None, issuing_until=from_now(seconds("pause_s")))
+_HOLD_ON = update(worker_tokens).where(_MINE).values(issuing_until=from_now(seconds("for_s")))
 _LOCK_RUNS = select(runs.c.id).where(_OF_PROFILE).order_by(runs.c.id).with_for_update()
 # a run of which somebody still takes tokens is no old one: retention goes by `updated_at`
 _TELL_RUNS = update(runs).where(_OF_PROFILE).values(token_expires_at=bindparam("expires_at"), updated_at=from_now())
@@ -153,6 +154,11 @@ def hold(db: Connection, profile: str, holder: str, number: int, *, for_s: float
 def is_new(db: Connection, profile: str) -> bool:
     """Whether the worker's token was issued a moment ago: it may not be known everywhere at Deel yet."""
     return db.execute(_NEW, {"profile": profile}).one_or_none() is not None
+
+
+def hold_on(db: Connection, profile: str, holder: str, for_s: float) -> None:
+    """It takes so many seconds more."""
+    db.execute(_HOLD_ON, {"profile": profile, "holder": holder, "for_s": for_s})
 
 
 def give_back(db: Connection, profile: str, holder: str, pause_s: float = 0.0) -> None:

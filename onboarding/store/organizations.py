@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select,
 
 from onboarding.runs import PAUSING, Reason, State, Step
 from onboarding.store.sql import from_now, one_of
-from onboarding.store.tables import deel_tokens, organizations, runs
+from onboarding.store.tables import backfills, deel_tokens, organizations, revocations, runs, service_keys, webhooks
 from onboarding.store.upsert import insert_or_ignore
 
 FIRST_PROBE_S = 300.0
@@ -129,12 +129,19 @@ def learn(db: Connection, fingerprint: str, **columns: str) -> None:
 
 
 def learn_home(db: Connection, fingerprint: str, placeholder: str, organization_id: str) -> None:
-    """Deel told which organisation the token is of: it gets the runs, and the pause, of events that named none."""
+    """Deel told which organisation the token is of: it gets what was kept for the one that events did not name."""
     learn(db, fingerprint, organization_id=organization_id)
     of_its_own = (organizations.c.id == placeholder) & organizations.c.token_sealed.is_not(None)
     if db.execute(select(organizations.c.id).where(of_its_own)).first() is not None:
         return  # events that name no organisation are served by a token that was added for them
-    db.execute(update(runs).where(runs.c.organization_id == placeholder).values(organization_id=organization_id))
+    for table in (runs, revocations, service_keys):
+        db.execute(update(table).where(table.c.organization_id == placeholder).values(organization_id=organization_id))
+    for table in (backfills, webhooks):  # where the organisation has its own already, that one counts
+        mine, theirs = table.c.organization_id == placeholder, table.alias()
+        same = [theirs.c[key.name] == key for key in table.primary_key if key.name != "organization_id"]
+        free = ~exists().where(theirs.c.organization_id == organization_id, *same)
+        db.execute(update(table).where(mine, free).values(organization_id=organization_id))
+        db.execute(delete(table).where(mine))
     query = select(organizations).where(organizations.c.id == placeholder).with_for_update()
     paused = db.execute(query.where(organizations.c.paused_at.is_not(None))).one_or_none()
     if paused is not None:

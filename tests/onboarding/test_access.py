@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import select, update
@@ -25,10 +26,13 @@ from onboarding.no_token import (
     UnknownContract,
 )
 from onboarding.runs import Reason, Step
+from onboarding.store import access as statements
 from onboarding.store import consents, endings, organizations, retention
 from onboarding.store import runs as runs_store
 from onboarding.store.sql import from_now
 from onboarding.store.tables import audit, runs, worker_tokens
+from onboarding.store.tables import revocations as revocations_table
+from onboarding.store.tokens import Intended
 from tests.onboarding.worlds import Death, Driver, die, driver
 
 ISSUE = "POST /workers/session"
@@ -235,6 +239,29 @@ def test_a_consent_withdrawn_while_deel_issues_leaves_no_token(hired: Driver, ac
         careful.token("c-1", **ASK)
     assert hired.vault_token() is None
     assert hired.deel.live_token("c-1") is None
+
+
+def test_nobody_issues_before_a_token_that_was_refused_is_gone(hired: Driver, access: Access):
+    """The DELETE would end theirs as well: another contract of the worker may have one."""
+    careful = replace(access, consent_required=True)
+    decide(hired, given=True)
+    expire(hired)
+    seen = []
+
+    def look() -> None:
+        profile = hired.run().hris_profile_id
+        wish = {"for_s": 1.0, "min_life_s": 0.0}
+        take = partial(statements.take, run_id="r", organization_id="o", profile=profile, holder="other", **wish)
+        hired.store.write(lambda db: db.execute(revocations_table.delete()))
+        seen.append(hired.store.write(take))
+
+    failpoints.arm("access.keeping", lambda: decide(hired, given=False))
+    failpoints.arm("access.kept", look)
+    with pytest.raises(ConsentMissing):
+        careful.token("c-1", **ASK)
+    assert seen == [statements.Busy()]
+    look()
+    assert isinstance(seen[1], Intended)
 
 
 def test_nothing_is_issued_while_deel_is_told_to_end_a_token(hired: Driver, access: Access):
