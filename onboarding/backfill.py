@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from onboarding.deel import Contract, ContractPage, Deel, TryLater
-from onboarding.deel_events import ENDED
+from onboarding.deel_events import CUT_SHORT, ENDED
 from onboarding.envelopes import Source
-from onboarding.events import Event
+from onboarding.events import Ending, Event
 from onboarding.runs import Backoff
 from onboarding.store import events
 from onboarding.store.engine import Store
@@ -73,7 +73,12 @@ def file_page(
     *,
     undated: bool = True,
 ) -> int:
-    """Make a run for each contract of the page that has none; returns how many. `undated`: of those without a date."""
+    """Make a run for each contract of the page that has none; returns how many. `undated`: of those without a date.
+
+    The run of one that has ended is cancelled, and its worker's token revoked, as by the webhook that never came.
+    """
+    ended = [each for each in found.contracts if each.type == "eor" and each.status in CUT_SHORT]
+    events.file_ended(db, [_ending(each, organization_id) for each in ended], filing)
     wanted = [contract for contract in found.contracts if _is_wanted(contract, since, undated=undated)]
     if not wanted:
         return 0
@@ -103,6 +108,18 @@ def _is_wanted(contract: Contract, since: datetime | None, *, undated: bool = Tr
     if contract.created_at is None:
         return undated
     return since is None or contract.created_at >= since
+
+
+def _ending(contract: Contract, organization_id: str) -> Ending:
+    named = f"backfill {organization_id} {contract.id} has ended"
+    return Ending(
+        dedup_key=hashlib.sha256(named.encode()).hexdigest(),
+        source=Source.BACKFILL,
+        type=TYPE,
+        contract_id=contract.id,
+        organization_id=organization_id,
+        signed=True,  # Deel says so itself
+    )
 
 
 def _event(contract: Contract, organization_id: str) -> Event:

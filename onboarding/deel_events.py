@@ -15,6 +15,9 @@ EOR: Final = "eor"
 ENDED: Final = frozenset(("completed", "cancelled", "user_cancelled", "rejected", "terminated"))
 """A contract's statuses that no onboarding follows. The last is in none of Deel's lists, and means what it says."""
 
+CUT_SHORT: Final = ENDED - {"completed"}
+"""Those that mean that the worker's token must end."""
+
 SUBSCRIBED: Final = (
     CONTRACT_CREATED,
     "contract.status.updated",

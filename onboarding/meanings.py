@@ -22,7 +22,6 @@ CONSENT_GIVEN: Final = "worker.consent.given"
 CONSENT_WITHDRAWN: Final = "worker.consent.withdrawn"
 
 _NEWS: Final = frozenset((deel_events.EMPLOYEE_CREATED, deel_events.WORKER_CREATED, deel_events.ONBOARDING_UPDATED))
-_TERMINAL: Final = deel_events.ENDED - {"completed"}
 """Statuses that end a run. Not `completed`: which contracts get it, and when, is documented nowhere."""
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -43,7 +42,7 @@ def meaning_of(event_type: str, fields: Mapping[str, object], source: Source) ->
             return Meaning.START
         case deel_events.CONTRACT_TERMINATED:
             return Meaning.ENDING
-        case deel_events.STATUS_UPDATED if fields.get("status") in _TERMINAL:
+        case deel_events.STATUS_UPDATED if fields.get("status") in deel_events.CUT_SHORT:
             return Meaning.ENDING
         case deel_events.STATUS_UPDATED:
             starts = fields.get("status") not in deel_events.ENDED and _may_be_eor(fields.get("type"), source)

@@ -111,7 +111,8 @@ def _entries(value: object) -> object:
 def _labelled(value: object) -> object:
     if not isinstance(value, str):
         return value
-    pairs = [entry.partition("=") for entry in value.split(",") if entry.strip()]
+    entries = value.replace("\n", ",").split(",")  # a file may have a line for each
+    pairs = [entry.partition("=") for entry in entries if entry.strip()]
     keys = {label.strip(): key.strip() for label, _, key in pairs}
     _true(len(keys) == len(pairs) and all(label and key for label, key in keys.items()))
     return keys
@@ -172,7 +173,7 @@ class Settings(BaseModel):
         examples=["whsec_$(openssl rand -base64 32)"],
     )
     webhook_secrets: Annotated[Mapping[str, SecretStr], BeforeValidator(_labelled)] = Field(
-        {}, description="comma-separated label=key pairs, no label twice", examples=["Deel production=key"]
+        {}, description="label=key pairs, commas or lines between, no label twice", examples=["Deel production=key"]
     )
     gateway_sources: Annotated[tuple[WebhookSource, ...], BeforeValidator(sources_of)] = Field(
         (),

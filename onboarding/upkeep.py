@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from onboarding.access import Access
 from onboarding.deel import PauseOrganisation
 from onboarding.dialling import time_left, within
 from onboarding.failpoints import fail_point
+from onboarding.issuing import Waits
 from onboarding.no_token import NotNow, NoToken, OrganisationPaused
 from onboarding.notify import Answer, Target, Verdict
 from onboarding.runs import Backoff, Reason
@@ -90,7 +92,8 @@ def keep_alive(world: World) -> int:
         return 0
     left: dict[str, int] = {}  # of each token for Deel: organisations that share one share its budget
     renewed = 0
-    with closing(Access.of(world)) as access, within(ROUND_S):
+    # who would have to wait for another process is due again at the next look
+    with closing(replace(Access.of(world), waits=Waits(patience_s=0.0))) as access, within(ROUND_S):
         kept = world.store.read(alive.organizations)
         for organization_id in sorted(kept, key=lambda _: world.draw()):  # none is the last in every round
             try:

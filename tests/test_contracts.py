@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from kombu import Exchange
 
 from onboarding import __version__, notify
-from onboarding.events import Dead, Event, read
+from onboarding.events import Consented, Dead, Event, read
 from onboarding.signatures import DEEL
 from onboarding.web.allowed import ALLOWED
 from onboarding.web.gateway import Gateway
@@ -91,7 +91,9 @@ def test_the_brokers_names_are_the_codes():
     assert headers == {DEEL.header, DEEL.label_header}
 
 
-SHAPES = {"deelWebhook": WEBHOOK, "cloudEvent": CLOUD_EVENT, "plain": PLAIN}
+CONSENT = {"type": "worker.consent.given", "contract_id": "c-1", "evidence": "DOC-1", "version": "terms-3"}
+SHAPES = {"deelWebhook": WEBHOOK, "cloudEvent": CLOUD_EVENT, "plain": PLAIN, "consent": CONSENT}
+KINDS = ["contract.created", "contract.terminated", "worker.consent.given", "worker.consent.withdrawn"]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -102,7 +104,7 @@ def test_each_example_is_taken_in(shape: str):
     for payload in [*examples, SHAPES[shape]]:
         assert fits(FILES[0], shape, payload), payload
         (answer,) = read(message(payload), KEYS)
-        assert isinstance(answer, Event), answer
+        assert isinstance(answer, Consented if shape == "consent" else Event), answer
 
 
 ODD: list[Any] = [None, "", "no id", "ada@example.com", ".", "x" * 129, True, 1.5, {}, [], "c-1", 17]
@@ -113,10 +115,12 @@ ODD: list[Any] = [None, "", "no id", "ada@example.com", ".", "x" * 129, True, 1.
 def test_what_the_schema_admits_is_never_dead(shape: str, data: st.DataObject):
     """Whatever ids and types it holds: what a producer may send by the file, intake understands."""
     odd = st.sampled_from(ODD)
-    contract, organization, kind = data.draw(odd), data.draw(odd), data.draw(odd | st.just("contract.created"))
+    contract, organization, kind = data.draw(odd), data.draw(odd), data.draw(odd | st.sampled_from(KINDS))
+    named = {"contract_id": contract, "organization_id": organization}
     document: Any = {
-        "plain": {"type": kind, "contract_id": contract, "organization_id": organization},
-        "cloudEvent": {**CLOUD_EVENT, "type": kind, "data": {"contract_id": contract, "organization_id": organization}},
+        "plain": {"type": kind, **named},
+        "cloudEvent": {**CLOUD_EVENT, "type": kind, "data": named},
+        "consent": {"type": kind, **named, "evidence": data.draw(odd), "version": data.draw(odd)},
         "deelWebhook": webhook(
             meta={"event_type": kind, "organization_id": organization}, resource={"contract_id": contract}
         ),
@@ -132,6 +136,9 @@ def test_what_the_schema_admits_is_never_dead(shape: str, data: st.DataObject):
         ("plain", {"type": "contract.created"}),
         ("plain", {"type": "contract.created", "contract_id": "no id"}),
         ("plain", {**PLAIN, "organization_id": "no id"}),
+        ("consent", {name: value for name, value in CONSENT.items() if name != "evidence"}),
+        ("plain", {"type": "worker.consent.given", "contract_id": "c-1"}),
+        ("cloudEvent", {**CLOUD_EVENT, "type": "worker.consent.given"}),
         ("cloudEvent", {**CLOUD_EVENT, "specversion": "0.3"}),
         ("cloudEvent", {**CLOUD_EVENT, "data": {}}),
         ("deelWebhook", {"data": {"meta": {"event_type": "contract.created"}, "resource": {}}}),

@@ -78,19 +78,25 @@ def _plan(store: Store, settings: Settings, names: Sequence[str]) -> Plan:
 
     def plan(db: Connection) -> Plan:
         rows = chosen(db, names)
-        others = erasure.others_of(db, rows)
-        if others:
-            raise Refusal(
-                f"{', '.join(map(called, rows))}: nothing was erased",
-                f"The same worker has other contracts ({', '.join(others)}), with the same token: one erasure for all.",
-                then=(shlex.join(["onboarding", "erase", *names, *others, "--because", "..."]),),
-            )
+        _refuse_halves(db, rows)
         now = [row for row in rows if row.reason != Reason.ERASED]
         profiles = {row.hris_profile_id for row in now if row.hris_profile_id}
         live = sum(tokens.live(db, keyring, profile) is not None for profile in profiles)
         return Plan(now, [row for row in rows if row not in now], live)
 
     return store.read(plan)
+
+
+def _refuse_halves(db: Connection, rows: Sequence[Row[Any]]) -> None:
+    """Raises Refusal where the worker has contracts that are not named."""
+    others = erasure.others_of(db, rows)
+    if others:
+        named = [row.contract_id for row in rows]
+        raise Refusal(
+            f"{', '.join(map(called, rows))}: nothing was erased",
+            f"The same worker has other contracts ({', '.join(others)}), with the same token: one erasure for all.",
+            then=(shlex.join(["onboarding", "erase", *named, *others, "--because", "..."]),),
+        )
 
 
 def _tell(plan: Plan) -> None:
@@ -129,6 +135,7 @@ def _erase(store: Store, settings: Settings, plan: Plan, because: str) -> erasur
         after = swept.after
 
     def erase(db: Connection) -> None:
+        _refuse_halves(db, chosen(db, contracts))  # the question may have stood for minutes
         endings.erase(db, contracts, settings.lease_seconds)
         for row in plan.rows:
             runs.note(db, who(), "erase", because, row)

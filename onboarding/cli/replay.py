@@ -101,6 +101,12 @@ def _plan(store: Store, settings: Settings, names: Sequence[str], wish: Replay, 
 def _refuse_skipping(row: Row[Any], step: Step | None) -> None:
     """Raises Refusal for a step whose forerunners were never done: it would find no facts, profile or token."""
     at = Step(row.step)
+    if step not in (None, Step.CONTRACT_CREATED) and row.reason == Reason.CONTRACT_TERMINATED:
+        raise Refusal(
+            f"{called(row)} was not replayed, nor was any other",
+            "Its contract had ended: whether it goes on is asked of Deel first, at contract_created.",
+            then=(f"onboarding replay {row.contract_id}",),
+        )
     if step is not None and step.position > at.position:
         raise Refusal(
             f"{called(row)} was not replayed, nor was any other",

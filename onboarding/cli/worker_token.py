@@ -79,7 +79,7 @@ def _live(db: Connection, settings: Settings, row: Row[Any]) -> LiveToken:
             "The worker's consent is not on record, and ONBOARDING_CONSENT is required.",
             then=(f'onboarding consent {row.contract_id} --evidence "..." --version "..."',),
         )
-    if row.state == State.CANCELLED and row.reason in (Reason.CONTRACT_TERMINATED, Reason.ERASED):
+    if row.reason in (Reason.CONTRACT_TERMINATED, Reason.ERASED):
         raise Refusal(  # although another contract of the worker may keep it alive
             f"no token of contract {row.contract_id} leaves the vault",
             Reason.of(row.reason).advice,

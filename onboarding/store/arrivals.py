@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, and_, bindparam, case, func, select
+from sqlalchemy import Connection, Integer, and_, bindparam, case, func, or_, select
 
 from onboarding.envelopes import Source
 from onboarding.store.sql import clock, from_now
@@ -20,7 +20,9 @@ _SINCE: Final = (
 )
 _LATEST: Final = select(*_COLUMNS).order_by(events.c.id.desc()).limit(bindparam("most", type_=Integer))
 
-_BY_WEBHOOK: Final = events.c.source != Source.BACKFILL
+# a consent tells of the worker, not that there is a contract
+_OF_CONTRACTS: Final = or_(events.c.type.is_(None), events.c.type.not_like("worker.consent.%"))
+_BY_WEBHOOK: Final = and_(events.c.source != Source.BACKFILL, _OF_CONTRACTS)
 _MADE_IT: Final = and_(events.c.disposition == "accepted", events.c.reason.is_(None))
 
 

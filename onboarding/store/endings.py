@@ -24,15 +24,11 @@ _AT_A_TOKEN: Final = (Step.ISSUE_TOKEN, Step.VERIFY_TOKEN, Step.NOTIFY)
 _HOLDS_ONE: Final = (Step.VERIFY_TOKEN, Step.NOTIFY)
 _RUN = select(runs).where(runs.c.contract_id == bindparam("contract")).with_for_update()
 _TOKEN = select(worker_tokens).where(worker_tokens.c.hris_profile_id == bindparam("of")).with_for_update()
-_NEEDED = (
-    select(runs.c.id)
-    .where(
-        runs.c.hris_profile_id == bindparam("of"),
-        runs.c.contract_id != bindparam("contract"),
-        runs.c.state != State.CANCELLED,
-        one_of(runs.c.step, _HOLDS_ONE),
-    )
-    .limit(1)
+_NEEDED = select(runs.c.contract_id).where(
+    runs.c.hris_profile_id == bindparam("of"),
+    runs.c.contract_id != bindparam("contract"),
+    runs.c.state != State.CANCELLED,
+    one_of(runs.c.step, _HOLDS_ONE),
 )
 _STOPPED: Final[dict[str, Any]] = {
     "fence": runs.c.fence + 1,
@@ -66,6 +62,13 @@ def terminate(db: Connection, contract_id: str, organization_id: str, lease_s: f
             _stop(db, run, _CANCEL, reason=Reason.CONTRACT_TERMINATED)
         note(db, "deel", "terminate", "the contract has ended", run)
         organization_id = run.organization_id
+    _cut_off(db, Cause.TERMINATED, run, (contract_id, organization_id), lease_s)
+
+
+def revoke_ended(db: Connection, contract_id: str, organization_id: str, lease_s: float) -> None:
+    """Deel told a step of the run that the contract has ended: the run stands parked for it, the token is revoked."""
+    run = db.execute(_RUN, {"contract": contract_id}).one()
+    db.execute(_THIS.values(keep_alive=False, token_expires_at=None), {"run": run.id})
     _cut_off(db, Cause.TERMINATED, run, (contract_id, organization_id), lease_s)
 
 
@@ -110,6 +113,12 @@ def _stop(db: Connection, run: Row[Any], how: Any, **values: Any) -> None:
         mark_crashed(db, run.id)
 
 
+def _is_needed(db: Connection, cause: Cause, profile: str, contract_id: str) -> bool:
+    """Whether another contract keeps the worker's one token: where consent counts, only one that the worker gave it."""
+    others = db.execute(_NEEDED, {"of": profile, "contract": contract_id}).scalars().all()
+    return any(cause is not Cause.WITHDRAWN or consents.given(db, other) for other in others)
+
+
 def _cut_off(db: Connection, cause: Cause, run: Row[Any] | None, named: tuple[str, str], lease_s: float) -> None:
     """Out of the vault now, at Deel soon: after a lease where an issue is under way whose answer is not here."""
     profile = run.hris_profile_id if run is not None else None
@@ -119,7 +128,7 @@ def _cut_off(db: Connection, cause: Cause, run: Row[Any] | None, named: tuple[st
     result = None
     if profile is None:
         result = Result.NOTHING
-    elif db.execute(_NEEDED, {"of": profile, "contract": contract_id}).first() is not None:
+    elif _is_needed(db, cause, profile, contract_id):
         result = Result.KEPT
     unanswered = token is not None and token.stored_issue != token.issue_number
     due_in = lease_s if unanswered else 0.0

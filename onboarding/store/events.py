@@ -121,6 +121,17 @@ def file_listed(db: Connection, listed: Sequence[Event], filing: Filing) -> int:
     return sum(_file_event(db, event, filing, Filed()) is not None for event in in_one_order)
 
 
+def file_ended(db: Connection, listed: Sequence[Ending], filing: Filing) -> None:
+    """End the runs of contracts that have ended by Deel's list: no webhook told, or it comes later."""
+    going_on = select(runs.c.contract_id).where(
+        runs.c.contract_id.in_([ending.contract_id for ending in listed]), runs.c.state != State.CANCELLED
+    )
+    known = set(db.execute(going_on).scalars()) if listed else set()
+    for ending in sorted(listed, key=lambda ending: ending.contract_id):
+        if ending.contract_id in known:
+            _file_ending(db, ending, filing)
+
+
 def bury(db: Connection, message: Message, reason: str, keyring: Keyring, source: str) -> str:
     """Keep a message that nobody could use, sealed: it may hold personal data. Returns its id."""
     letter_id = secrets.token_hex(6)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, bindparam, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from onboarding.runs import ACTIVE, Back, Change, Done, Later, Outcome, Park, Reason, Run, State
-from onboarding.store import consents, facts, organizations, tokens
+from onboarding.store import consents, endings, facts, organizations, tokens
 from onboarding.store.claims import PAUSED_LOOK_S, Claim, Terms
 from onboarding.store.engine import Store
 from onboarding.store.sql import from_now, seconds
@@ -91,6 +91,8 @@ def record(db: Connection, claim: Claim, change: Change, keyring: Keyring, terms
     if organization_id is None:
         return None
     _follow_up(db, claim, change, keyring, organization_id)
+    if isinstance(change.source, Park) and change.reason is Reason.CONTRACT_TERMINATED:
+        endings.revoke_ended(db, run.contract_id, organization_id, terms.lease_s)
     if change.pauses and not organizations.pause(db, organization_id, change.pauses, run.step):
         return replace(change, pauses=None)
     return change

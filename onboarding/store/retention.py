@@ -70,8 +70,9 @@ def retire_attempts(db: Connection, retention: Retention, after: datetime | None
 
 
 def retire_events(db: Connection, retention: Retention, after: datetime | None = None) -> Batch:
-    """What became of messages."""
-    return _retire(db, Old(events.c.id, events.c.received_at, retention.traces_s), after)
+    """What became of messages. Those of consents stay: one that was recorded and comes again is a repeat."""
+    free = or_(events.c.reason.is_(None), events.c.reason.not_in(("consent_given", "consent_withdrawn")))
+    return _retire(db, Old(events.c.id, events.c.received_at, retention.traces_s, free), after)
 
 
 def retire_dead_letters(db: Connection, retention: Retention, after: datetime | None = None) -> Batch:

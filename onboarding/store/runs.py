@@ -106,7 +106,7 @@ def replay(db: Connection, row: Row[Any], wish: Replay) -> bool:
     wants the facts from Deel, however fresh those of the webhook are. Tokens that a stranger superseded are counted
     anew.
     """
-    step = wish.step or where_to_go_on(row, reissue=wish.reissue)
+    step = wish.step if wish.step and not _has_ended(row) else where_to_go_on(row, reissue=wish.reissue)
     free = or_(runs.c.lease_until.is_(None), runs.c.lease_until <= from_now())
     kept = or_(runs.c.reason.is_(None), runs.c.reason != Reason.ERASED)
     as_seen = kept & (runs.c.fence == row.fence) & (runs.c.state == row.state) & (runs.c.step == row.step)
@@ -149,6 +149,7 @@ def cancel(db: Connection, row: Row[Any]) -> bool:
             lease_until=None,
             next_attempt_at=None,
             nudge_at=None,
+            keep_alive=False,
             updated_at=from_now(),
         )
     )

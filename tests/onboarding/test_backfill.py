@@ -12,6 +12,7 @@ from onboarding import backfill
 from onboarding.backfill import Page
 from onboarding.deel import Contract, ContractPage, Receipt
 from onboarding.runs import State
+from onboarding.store import revocations
 from onboarding.store.events import HOME, Filing
 from tests.onboarding.store.rows import LINE, run_row, take_due
 from tests.onboarding.worlds import Driver
@@ -94,6 +95,20 @@ def test_who_ended_or_is_too_old_is_passed_over(onboard: Driver):
     assert fill(onboard, now - timedelta(days=1), Listing(page)) == [Page(listed=5, passed_over=3, made=2)]
     with pytest.raises(AttributeError):
         onboard.run("old").id  # noqa: B018 - there is none
+
+
+def test_an_ending_whose_webhook_never_came_is_found(onboard: Driver):
+    """The run is cancelled, and the worker's token out of the vault, however old the contract is; once."""
+    onboard.hire()
+    onboard.carry()
+    onboard.deel.ends("c-1")
+    for _ in range(2):
+        assert fill(onboard, since=datetime.now(UTC) + timedelta(days=1))[0].made == 0
+    row = onboard.run()
+    assert (row.state, row.reason) == (State.CANCELLED, "contract_terminated")
+    assert onboard.vault_token() is None
+    (wish,) = onboard.store.read(lambda db: revocations.of_contract(db, "c-1"))
+    assert (wish.wish, wish.done_at) == (1, None)
 
 
 @pytest.mark.parametrize("cursors", [[None], ["same", "same"], ["a", "b", "a"]])

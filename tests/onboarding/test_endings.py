@@ -231,13 +231,28 @@ def test_an_ended_contract_is_replayed_from_its_facts(onboard: Driver):
     assert onboard.deel.tokens_issued_for("c-1") == 2
 
 
-def test_an_ended_contract_that_is_replayed_is_asked_about(onboard: Driver):
-    """However fresh the facts of its webhook are."""
+def test_an_end_that_a_step_learns_of_revokes_the_token_too(onboard: Driver):
+    """No webhook told; an engineer had it looked up."""
+    hire_completed(onboard)
+    onboard.store.write(lambda db: alive.mark(db, runs.find(db, "c-1"), on=True))
+    onboard.deel.ends("c-1")
+    row = onboard.run()
+    onboard.store.write(lambda db: runs.replay(db, row, runs.Replay(Step.CONTRACT_CREATED)))
+    assert onboard.recover() == "failed"
+    row = onboard.run()
+    assert (row.reason, row.keep_alive, onboard.vault_token()) == ("contract_terminated", False, None)
+    assert revoke(onboard) == 1
+    assert onboard.deel.live_token("c-1") is None
+
+
+@pytest.mark.parametrize("step", [None, Step.ISSUE_TOKEN])
+def test_an_ended_contract_that_is_replayed_is_asked_about(onboard: Driver, step: Step | None):
+    """However fresh the facts of its webhook are, and wherever the replay is to begin."""
     hire_completed(onboard)
     onboard.deel.ends("c-1")
     take(onboard, "contract.terminated")
     row = onboard.run()
-    onboard.store.write(lambda db: runs.replay(db, row, runs.Replay()))
+    onboard.store.write(lambda db: runs.replay(db, row, runs.Replay(step)))
     assert onboard.recover() == "failed"
     assert onboard.run().reason == "contract_terminated"
     assert onboard.deel.tokens_issued_for("c-1") == 1
