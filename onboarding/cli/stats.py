@@ -22,7 +22,7 @@ REFUSED: Final = "Deel refused calls a moment ago"
 MOST_LOOKS: Final = 200
 """Organisations whose budgets are looked up."""
 MOST_LISTED: Final = 20
-LATE: Final = "a process here woke up late, or Deel refused calls, in the last two minutes"
+LATE: Final = "calls are late here at times, or were within ten minutes"
 
 
 @click.command("stats", epilog=examples("onboarding stats", "onboarding stats --json"))

@@ -118,7 +118,7 @@ def create_command(
         if settled.trouble:
             hint(f"{settled.trouble}: {settled.trouble.advice}\n  next  onboarding webhook list")
         if label not in settings.webhook_secrets:
-            hint(f"next  export ONBOARDING_WEBHOOK_SECRETS_FILE={key_file}, for gateway and intake")
+            hint(f"next  export ONBOARDING_WEBHOOK_SECRETS_FILE={key_file}, and start gateway and intake anew")
         hint("next  onboarding webhook listen")
 
 

@@ -19,9 +19,10 @@ SLOWEST_S: Final = 4.0
 SLOW_FOR_S: Final = 5.0
 """So long without a refusal, and the pace is nearly the old one."""
 CAREFUL_S: Final = 0.088
-"""At least by so much a window is longer where a process was late: what is on its way may be late as well."""
-CAREFUL_FOR_S: Final = 115.0
-"""And for so long after SLOW_FOR_S: a machine that was busy a moment ago may be so again. Two minutes together."""
+"""At least by so much a window is longer unless all was calm for CAREFUL_FOR_S: what is on its way may be late."""
+CAREFUL_FOR_S: Final = 595.0
+"""And for so long after SLOW_FOR_S: ten minutes without a late call and without a refusal. Two were too few for the
+storm of `make chaos`. A new budget begins so."""
 LATENESS_COUNTS: Final = 1.5
 """By so many times what a process was late a window is longer: the machine is busy, and Deel counts arrivals."""
 ONE_REFUSAL_S: Final = 1.0
@@ -58,6 +59,7 @@ _TAKE = (
 _CLOCK = select(_NOW)
 _LOOK = select(budgets, _NOW.label("now"), _SLOWER.label("slower_now_s")).where(_BUDGET)
 _LOCK = _LOOK.with_for_update()
+_BEGIN_CAREFUL = update(budgets).where(_BUDGET).values(slow_until=_NOW)
 _LAY = update(budgets).where(_BUDGET).values(free_at=bindparam("slots_free_at"))
 
 
@@ -118,7 +120,8 @@ def lay_out(db: Connection, fingerprint: str, pace: Pace) -> float:
 
     A slot that is taken for longer than anybody can have waited was written before the clock jumped back.
     """
-    insert_or_ignore(db, budgets, fingerprint=fingerprint, free_at="[]")
+    if insert_or_ignore(db, budgets, fingerprint=fingerprint, free_at="[]", slower_s=CAREFUL_S):
+        db.execute(_BEGIN_CAREFUL, {"budget": fingerprint})
     row = db.execute(_LOCK, {"budget": fingerprint}).one()
     free_at: list[float] = json.loads(row.free_at)
     longest_s = pace.longest_wait_s + pace.window_s + SLOWEST_S

@@ -20,6 +20,7 @@ from onboarding.store.line import Line
 from onboarding.store.tables import runs
 from onboarding.told import Told
 from tests.bench.figures import Figure, Measured, percentile
+from tests.bench.limit import calm
 from tests.bench.systems import Distributed, signed
 
 WAITING: Final = 10_000
@@ -44,6 +45,7 @@ Say = Callable[[str, int, int], None]
 
 def in_order(system: Distributed, say: Say) -> Measured:
     """The first of ten thousand, at a rate that does not take an hour: each against its place in an ideal schedule."""
+    calm(system, ORDER_RATE)
     names = fill(system, say, behind=False)
     system.serve(workers=2, concurrency=4)
     while len(system.sink.received) < ORDER_RUNS:

@@ -91,7 +91,7 @@ def test_a_slow_commit_widens_nothing(store: Store, monkeypatch: pytest.MonkeyPa
     commits_late(monkeypatch, 2 * TOO_LATE_S)
     budget = Budget(store, TOKEN, rate=5)
     budget.take()
-    assert budget.use().slower_s == 0.0
+    assert budget.use().slower_s == budgets.CAREFUL_S
 
 
 @settings(max_examples=300, deadline=None)

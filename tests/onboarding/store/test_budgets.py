@@ -28,6 +28,7 @@ def taken(store: Store, pace: Pace = PACE) -> budgets.Slot:
         if slot is not None:
             return slot
         store.write(lambda db: budgets.lay_out(db, "f", pace))
+        _ago(store, budgets.SLOW_FOR_S + budgets.CAREFUL_FOR_S)  # a new one is careful
     raise AssertionError("no slot")
 
 
@@ -125,6 +126,14 @@ def test_refused_calls_slow_the_pace_for_a_while(store: Store):
     assert store.read(lambda db: budgets.use(db, "f")).slower_s == budgets.CAREFUL_S
     assert store.write(lambda db: budgets.hold(db, "f", PACE, 0.0)) == budgets.FIRST_SLOWER_S
     _ago(store, budgets.SLOW_FOR_S + budgets.CAREFUL_FOR_S)
+    assert store.read(lambda db: budgets.use(db, "f")).slower_s == 0.0
+
+
+def test_a_new_budget_is_careful(store: Store):
+    """Nobody knows yet whether the machine is calm."""
+    store.write(lambda db: budgets.lay_out(db, "f", PACE))
+    assert store.read(lambda db: budgets.use(db, "f")).slower_s == budgets.CAREFUL_S
+    _ago(store, budgets.CAREFUL_FOR_S)
     assert store.read(lambda db: budgets.use(db, "f")).slower_s == 0.0
 
 
