@@ -20,11 +20,11 @@ CUT_SHORT: Final = ENDED - {"completed"}
 
 SUBSCRIBED: Final = (
     CONTRACT_CREATED,
-    "contract.status.updated",
-    "contract.terminated",
-    "employee.created.eor",
-    "onboarding.status.updated",
-    "worker.v2.created",
+    STATUS_UPDATED,
+    CONTRACT_TERMINATED,
+    EMPLOYEE_CREATED,
+    ONBOARDING_UPDATED,
+    WORKER_CREATED,
 )
 """What `onboarding webhook create` asks Deel for, sorted."""
 

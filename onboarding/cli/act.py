@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -68,7 +69,7 @@ def act_command(
     """
     _refuse_misuse(what, file, typed)
     if what == "sign" and not yes:
-        _ask(contract)
+        _ask(contract, str(typed["signature"]))
     settings = start()
     require_store(settings)
     why = because or f"onboarding act {what}"
@@ -102,12 +103,12 @@ def _refuse_misuse(what: str, file: Path | None, typed: dict[str, str | None]) -
         raise click.UsageError(f"{file} has more than {MOST_BYTES >> 20} MB.")
 
 
-def _ask(contract: str) -> None:
+def _ask(contract: str, signature: str) -> None:
     if not sys.stdin.isatty():
         raise Refusal(
             "nothing was signed",
             "Nobody is here to answer: --yes says it.",
-            then=(f"onboarding act {contract} sign --signature NAME --yes",),
+            then=(shlex.join(["onboarding", "act", contract, "sign", "--signature", signature, "--yes"]),),
             code=WRONG_USAGE,
         )
     click.confirm(f"Sign the agreement of contract {contract} in the worker's name?", abort=True, err=True)

@@ -62,7 +62,8 @@ def consent_command(
     else:
         click.echo(f"consent of contract {contract} " + ("is on record" if given else "is withdrawn"))
     if row is None:
-        hint("No run of this contract yet: is the id right? The consent counts once there is one.")
+        what = "consent" if given else "withdrawal"
+        hint(f"No run of this contract yet: is the id right? The {what} counts once there is one.")
     if settings.consent == "off":
         hint("ONBOARDING_CONSENT is off: it is recorded, and nothing asks for it.")
     elif withdraw and row is not None and row.hris_profile_id is not None:

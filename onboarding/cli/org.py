@@ -102,6 +102,8 @@ def set_command(*, organization: str, path: Path | None, because: str, as_json: 
         print_json({"organization_id": organization, "replaced": replaced, "resumed": mended, "checks": checks})
     else:
         click.echo(f"{organization}: its token is in the vault" + (", in the place of the one before" * replaced))
+        if not lacks_nothing:
+            hint("It lacks what is said to have FAILED above: runs will pause at it.\n  next  onboarding doctor")
         if paused:
             hint(f"It is paused, so its runs wait.\n  next  onboarding resume {organization}")
         if mended:

@@ -202,7 +202,8 @@ def _scope(scope: str, failure: DeelFailure | None) -> Finding:
         detail = "missing" if named in (None, scope) else f"refused: Deel wants {named}"
         hint = _HINTS.get(scope, f"Add {scope} to the token in Deel.")
         needed = scope in NEEDED
-        return Finding(check, ok=needed is False, detail=f"{detail}, {FOR[scope]}", hint=hint if needed else "")
+        detail = f"{detail}, {FOR[scope]}" if needed else f"not needed: {detail}, {FOR[scope]}"
+        return Finding(check, ok=not needed, detail=detail, hint=hint if needed else "")
     return Finding(check, ok=False, detail=f"not known: {failure}", hint=failure.reason.advice)
 
 

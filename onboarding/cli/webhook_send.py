@@ -41,7 +41,7 @@ def _url(_context: click.Context, _option: click.Parameter, text: str) -> str:
     epilog=examples(
         "onboarding webhook send",
         "onboarding webhook send contract.created",
-        "onboarding webhook send contract.created --real --contract c-42 --to https://hooks.example.com/webhooks/deel",
+        "onboarding webhook send contract.created --real --contract c-42 --organization org-1",
     ),
 )
 @click.argument("sample", required=False, type=click.Choice(samples.NAMES))
