@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 
 TOKEN = SecretStr("org-token")
 TOO_LATE_S = UNHURRIED_S  # for any slot that is no wider than usual
+
+
+@pytest.fixture
+def store(sqlite_url: str) -> Iterator[Store]:
+    """One database is enough where time passes: tests/onboarding/store/test_budgets.py has the statements on both."""
+    made = Store(sqlite_url)
+    yield made
+    made.close()
 
 
 def commits_late(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
