@@ -19,7 +19,7 @@ demo: $(VENV)/.base ## the main job against a simulated Deel, nothing else neede
 	@$(BIN)/onboarding demo
 
 test: $(VENV)/.dev ## every test; those that need a server it cannot reach are named in one line
-	@$(BIN)/pytest -n 5
+	@$(BIN)/pytest -n 4
 
 coverage: $(VENV)/.dev ## which lines the tests in this process run; those in child processes do not count
 	@$(BIN)/pytest -n 4 --cov --cov-report=term tests/onboarding tests/tasks tests/security
