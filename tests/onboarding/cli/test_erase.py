@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select, update
 
+from onboarding.cli import erase
 from onboarding.events import Message
 from onboarding.intake import Intake
 from onboarding.store import consents, events, facts, revocations, runs, tokens
@@ -175,6 +176,22 @@ def test_all_contracts_of_a_worker_at_once(onboarding: Desk):
     both = (CONTRACT, "contract-of-run-2")
     assert onboarding.json("erase", *both, *WHY, "--yes")["erased"] == list(both)
     assert len(onboarding.store.write(lambda db: revocations.take_due(db, 9, 60.0))) == 2
+
+
+def test_a_contract_that_turns_up_while_it_asks_is_not_left_behind(onboarding: Desk, monkeypatch: pytest.MonkeyPatch):
+    """Its token would be sealed by a key that is gone."""
+    add_completed(onboarding.store)
+    tell = erase._tell
+
+    def meanwhile(plan: Any) -> None:
+        tell(plan)
+        add_run(onboarding.store, "run-2", state="completed", step="notify", hris_profile_id=PROFILE)
+
+    monkeypatch.setattr(erase, "_tell", meanwhile)
+    result = onboarding("erase", CONTRACT, *WHY, "--yes")
+    assert result.exit_code == 1
+    assert f"onboarding erase {CONTRACT} contract-of-run-2 --because" in result.stderr
+    assert run_row(onboarding.store).state == "completed"
 
 
 def test_it_asks_and_wants_a_reason(onboarding: Desk):

@@ -65,6 +65,14 @@ def test_what_is_old_goes_and_what_is_young_or_open_stays(store: Store):
     assert retire(store) == {"events": 0, "dead_letters": 0, "attempts": 0, "runs": 0}
 
 
+def test_that_a_consent_came_is_never_forgotten(store: Store):
+    """A recorded webhook that gives it comes again years later: a repeat still, whatever was withdrawn meanwhile."""
+    for reason in ("consent_given", "consent_withdrawn", "run_exists", None):
+        add(store, events, source="s", disposition="accepted", reason=reason, received_at=days_ago(1000))
+    assert retire(store)["events"] == 2
+    assert left(store, events.c.reason) == ["consent_given", "consent_withdrawn"]
+
+
 def test_what_leads_to_a_run_does_not_outlive_it(store: Store):
     """With seven days, events and dead letters go after seven, too; with a thousand, after ninety."""
     ended(store, "run-1", 8)
