@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from onboarding.runs import Advised
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -31,17 +32,8 @@ class Wanted:
         }
 
 
-class Trouble(StrEnum):
+class Trouble(Advised):
     """What is wrong with a subscription, and why that matters. `onboarding webhook create` mends each."""
-
-    advice: str
-
-    def __new__(cls, word: str, advice: str) -> Self:
-        """A member is its word; the advice goes with it."""
-        member = str.__new__(cls, word)
-        member._value_ = word
-        member.advice = advice
-        return member
 
     MISSING = "missing", "Deel has no subscription of this label: no webhook comes."
     DISABLED = (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from onboarding.runs import Advised
 
 if TYPE_CHECKING:
     from onboarding.consent_events import Evidence
@@ -12,17 +13,8 @@ if TYPE_CHECKING:
     from onboarding.told import Told
 
 
-class Why(StrEnum):
+class Why(Advised):
     """Why a message starts no run, and what a tired engineer does about it."""
-
-    advice: str
-
-    def __new__(cls, word: str, advice: str) -> Self:
-        """A member is its word; the advice goes with it."""
-        member = str.__new__(cls, word)
-        member._value_ = word
-        member.advice = advice
-        return member
 
     # ignored
     SIMULATION = "simulation", "A delivery that Deel simulated. Nothing to do: it must start no run."

@@ -56,8 +56,8 @@ class State(StrEnum):
 ACTIVE: Final = (State.PENDING, State.RUNNING, State.WAITING)
 
 
-class Reason(StrEnum):
-    """Why a run waits or failed, and what a tired engineer does about it."""
+class Advised(StrEnum):
+    """Words of a closed list, each with a line of advice."""
 
     advice: str
 
@@ -67,6 +67,10 @@ class Reason(StrEnum):
         member._value_ = word
         member.advice = advice
         return member
+
+
+class Reason(Advised):
+    """Why a run waits or failed, and what a tired engineer does about it."""
 
     @classmethod
     def of(cls, word: str) -> Reason:
