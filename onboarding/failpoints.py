@@ -13,13 +13,14 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from onboarding.runs import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+T = TypeVar("T")
 STEP_POINTS: Final = (
     "claiming",  # before the claim is committed
     "claimed",  # the attempt's start is committed
@@ -88,6 +89,14 @@ def fail_point(name: str) -> None:
     """Do what a test armed this point with; nothing otherwise."""
     if _armed and name in _armed:
         _armed[name]()
+
+
+def call(at: str, send: Callable[[], T]) -> T:
+    """A call to the outside, with the points `at`.calling and `at`.called on each side."""
+    fail_point(f"{at}.calling")
+    answer = send()
+    fail_point(f"{at}.called")
+    return answer
 
 
 def arm(name: str, action: Callable[[], None] | str) -> None:

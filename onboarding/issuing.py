@@ -23,7 +23,7 @@ from onboarding import observe
 from onboarding.clients import Clients
 from onboarding.deel import Deel, DeelFailure, ParkRun, PauseOrganisation, TokenRejected, TryLater, session_key
 from onboarding.dialling import within
-from onboarding.failpoints import fail_point
+from onboarding.failpoints import call, fail_point
 from onboarding.no_token import NotNow, NoToken, OrganisationPaused, Refused
 from onboarding.runs import AnyOutcome, Done, Reason, Step
 from onboarding.steps import TRIES_OF_A_NEW_TOKEN, ask_session, judge_session
@@ -132,13 +132,13 @@ class Issuing:
     def _issue(self, wish: Wish, intent: Intended, *, probe: bool) -> None:
         row, profile, number = wish.row, wish.row.hris_profile_id, intent.issue_number
         key = session_key(intent.by, number, profile)
-        session = self._ask(wish, partial(ask_session, call, profile=profile, key=key, replaces=number > 1))
+        session = self._ask(wish, partial(ask_session, "access", profile=profile, key=key, replaces=number > 1))
         outcome = judge_session(session, number, datetime.now(UTC))
         fail_point("access.keeping")
         refusal = self.store.write(lambda db: self._keep(db, wish, number, outcome, probe=probe))
         fail_point("access.kept")
         if refusal is not None:
-            self._ask(wish, lambda deel: call(lambda: deel.delete_session(profile)))
+            self._ask(wish, lambda deel: call("access", lambda: deel.delete_session(profile)))
             self.store.write(lambda db: statements.give_back(db, profile, wish.holder))  # not before: it would die, too
             raise refusal
         log.info("token_renewed", contract_id=row.contract_id, run_id=row.id, issue_number=number)
@@ -168,7 +168,7 @@ class Issuing:
         looks = TRIES_OF_A_NEW_TOKEN if self.store.read(lambda db: statements.is_new(db, profile)) else 1
         for look in range(looks):
             time.sleep(self.waits.settle_s if look else 0.0)
-            if not isinstance(self._ask(wish, lambda deel: call(lambda: deel.me(live.token))), TokenRejected):
+            if not isinstance(self._ask(wish, lambda deel: call("access", lambda: deel.me(live.token))), TokenRejected):
                 return False
         return True
 
@@ -200,14 +200,6 @@ class Issuing:
             log.error("organisation_paused", organization_id=organization_id, reason=reason, advice=reason.advice)
             observe.report_paused(organization_id, reason)
         return OrganisationPaused(row.contract_id, f"Deel refuses ({failure}).", reason)
-
-
-def call(send: Callable[[], T], /) -> T:
-    """A call to Deel, with a fail point on each side."""
-    fail_point("access.calling")
-    answer = send()
-    fail_point("access.called")
-    return answer
 
 
 def reason_of(word: str | None) -> Reason | None:

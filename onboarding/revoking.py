@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection
@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from onboarding import observe
 from onboarding.deel import Deel, DeelFailure, TryLater
 from onboarding.dialling import time_left, within
-from onboarding.failpoints import fail_point
+from onboarding.failpoints import call, fail_point
 from onboarding.runs import Backoff, Reason
 from onboarding.store import endings, revocations, upkeep
 from onboarding.store.revocations import Result
@@ -24,7 +24,6 @@ from onboarding.store.runs import note
 from onboarding.vault import VaultError
 from onboarding.world import World
 
-T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 20
@@ -71,7 +70,7 @@ def _carry_out(world: World, row: Any) -> bool:
 
 
 def _revoke(world: World, row: Any) -> bool:
-    receipt = call(lambda: _deel(world, row).delete_session(row.hris_profile_id))
+    receipt = call("revoke", lambda: _deel(world, row).delete_session(row.hris_profile_id))
     log.info("token_revoked", contract_id=row.contract_id, why=row.why, http_status=receipt.status)
 
     def settle(db: Connection) -> None:
@@ -84,7 +83,7 @@ def _revoke(world: World, row: Any) -> bool:
 
 def _confirm(world: World, row: Any) -> bool:
     """Nobody signed it: Deel knows whether the contract has ended."""
-    contract = call(lambda: _deel(world, row).contract(row.contract_id))
+    contract = call("revoke", lambda: _deel(world, row).contract(row.contract_id))
     if contract.has_ended(datetime.now(UTC)):
         log.info("ending_confirmed", contract_id=row.contract_id, status=contract.status)
         lease_s = world.terms.lease_s
@@ -104,14 +103,6 @@ def _again(world: World, row: Any, failure: DeelFailure) -> bool:
     again = revocations.again
     _record(world, lambda db: again(db, row, wait_s, reason=reason, http_status=status, request_id=request_id))
     return False
-
-
-def call(send: Callable[[], T], /) -> T:
-    """A call to Deel, with a fail point on each side."""
-    fail_point("revoke.calling")
-    answer = send()
-    fail_point("revoke.called")
-    return answer
 
 
 def _deel(world: World, row: Any) -> Deel:

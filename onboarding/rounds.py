@@ -18,7 +18,7 @@ from onboarding import backfill
 from onboarding.clients import learn_home
 from onboarding.deel import DeelFailure, ParkRun, TryLater
 from onboarding.dialling import time_left, within
-from onboarding.failpoints import fail_point
+from onboarding.failpoints import call, fail_point
 from onboarding.runs import Reason
 from onboarding.store import backfills, org_tokens, organizations, upkeep
 from onboarding.store import line as lines
@@ -77,9 +77,8 @@ def _go_on(world: World, row: Any, nudge: Nudge) -> int:
     if world.store.read(lambda db: lines.waiting_behind(db, organization_id)) >= backfill.MOST_WAITING:
         return 0
     try:
-        fail_point("backfill.calling")
-        found = world.clients.of(organization_id).contracts(types=("eor",), cursor=row.cursor)
-        fail_point("backfill.called")
+        ask = world.clients.of(organization_id).contracts
+        found = call("backfill", lambda: ask(types=("eor",), cursor=row.cursor))
     except (DeelFailure, VaultError) as failure:
         _put_off(world, row, failure)
         return 0

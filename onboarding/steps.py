@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 import structlog
 from pydantic import SecretStr
@@ -15,7 +15,7 @@ from onboarding import notify
 from onboarding.clients import learn_home
 from onboarding.deel import Deel, Identity, ParkRun, Session, TokenRejected, TryLater, session_key, worker_key
 from onboarding.dialling import time_left
-from onboarding.failpoints import fail_point
+from onboarding.failpoints import call, fail_point
 from onboarding.notify import Verdict
 from onboarding.runs import AnyOutcome, Await, Back, Done, IssuedToken, Later, Park, Reason, Run, Step
 from onboarding.store import consents, facts, notifications, tokens
@@ -23,7 +23,6 @@ from onboarding.store.claims import Claim
 from onboarding.store.events import HOME
 from onboarding.world import World
 
-T = TypeVar("T")
 log = structlog.get_logger(__name__)
 TRIES_OF_A_NEW_TOKEN: Final = 3
 """Before a second new one is issued: the first may not be known everywhere at Deel, and each costs the one before."""
@@ -40,7 +39,7 @@ def contract_created(claim: Claim, world: World) -> AnyOutcome:
         _learn_home(run, world)
     if run.facts_fresh and run.contract_type is not None and (run.contract_type != "eor" or run.has_emails):
         return Done() if run.contract_type == "eor" else Park(reason=Reason.NOT_EOR)
-    contract = call(run, lambda: _deel(run, world).contract(run.contract_id))
+    contract = call(run.step, lambda: _deel(run, world).contract(run.contract_id))
     told = contract.facts()
     status, request_id = contract.receipt.status, contract.receipt.request_id
     if told.contract_type != "eor":
@@ -58,17 +57,17 @@ def ensure_profile(claim: Claim, world: World) -> AnyOutcome:
     if run.hris_profile_id is not None:
         return Done()
     if run.tried_before:
-        contract = call(run, lambda: _deel(run, world).contract(run.contract_id))
+        contract = call(run.step, lambda: _deel(run, world).contract(run.contract_id))
         if contract.hris_profile_id is not None:
             return Done(hris_profile_id=contract.hris_profile_id, http_status=contract.receipt.status)
     key = worker_key(run.organization_id, run.contract_id)
     try:
-        profile = call(run, lambda: _deel(run, world).create_worker(run.contract_id, idempotency_key=key))
+        profile = call(run.step, lambda: _deel(run, world).create_worker(run.contract_id, idempotency_key=key))
     except ParkRun as refusal:
         if refusal.status != HTTPStatus.BAD_REQUEST:
             raise
         # what a second POST answers is not documented: perhaps this, with the profile there already
-        contract = call(run, lambda: _deel(run, world).contract(run.contract_id))
+        contract = call(run.step, lambda: _deel(run, world).contract(run.contract_id))
         if contract.hris_profile_id is None:
             raise
         return Done(hris_profile_id=contract.hris_profile_id, http_status=contract.receipt.status)
@@ -98,28 +97,24 @@ def issue_token(claim: Claim, world: World) -> AnyOutcome:
             # by an issue of ours before, by a lost answer to this one, or because an engineer says so
             replaces = number > 1 or wished or (run.tried_before and not run.parkings)
             key, deel = session_key(by, number, profile), _deel(run, world)
-            session = ask_session(lambda send: call(run, send), deel, profile=profile, key=key, replaces=replaces)
+            session = ask_session(run.step, deel, profile=profile, key=key, replaces=replaces)
             return judge_session(session, number, datetime.now(UTC))
 
 
-class Calls(Protocol):
-    """How a call to the outside is made: with a fail point on each side."""
+def ask_session(at: str, deel: Deel, *, profile: str, key: str, replaces: bool) -> Session:
+    """POST /workers/session. `replaces`: it is known that a token which may live is no use any more.
 
-    def __call__(self, send: Callable[[], T], /) -> T:
-        """What `send` answered."""
-
-
-def ask_session(call: Calls, deel: Deel, *, profile: str, key: str, replaces: bool) -> Session:
-    """POST /workers/session. `replaces`: it is known that a token which may live is no use any more."""
+    `at`: whose fail points stand on each side.
+    """
     try:
-        return call(lambda: deel.create_session(profile, idempotency_key=key))
+        return call(at, lambda: deel.create_session(profile, idempotency_key=key))
     except ParkRun as refusal:
         if refusal.status != HTTPStatus.BAD_REQUEST or not replaces:
             raise
     # Whether Deel replaces a live token or refuses is not documented; the one before is no use any more, or nobody
     # ever got to know it, so it goes first. Only 2xx answers are kept under a key, so the same key is right.
-    call(lambda: deel.delete_session(profile))
-    return call(lambda: deel.create_session(profile, idempotency_key=key))
+    call(at, lambda: deel.delete_session(profile))
+    return call(at, lambda: deel.create_session(profile, idempotency_key=key))
 
 
 def judge_session(session: Session, number: int, now: datetime) -> AnyOutcome:
@@ -151,13 +146,13 @@ def verify_token(claim: Claim, world: World) -> AnyOutcome:
             if seen
             else Back(dead_issue=0)
         )
-    answer = call(run, lambda: _deel(run, world).me(live.token))
+    answer = call(run.step, lambda: _deel(run, world).me(live.token))
     outcome = judge_identity(answer, emails, live.issue_number)
     if isinstance(outcome, Back) and run.reissues and run.tries < TRIES_OF_A_NEW_TOKEN:
         return Later(reason=Reason.TOKEN_SUPERSEDED, http_status=outcome.http_status, request_id=outcome.request_id)
     if not isinstance(outcome, Park):
         return outcome
-    contract = call(run, lambda: _deel(run, world).contract(run.contract_id))
+    contract = call(run.step, lambda: _deel(run, world).contract(run.contract_id))
     told = contract.facts()  # ours may be old, and the worker right
     outcome = judge_identity(answer, told.emails, live.issue_number)
     if isinstance(outcome, Done):
@@ -168,7 +163,7 @@ def verify_token(claim: Claim, world: World) -> AnyOutcome:
 
 def _revoke(run: Run, world: World, profile: str, outcome: AnyOutcome) -> AnyOutcome:
     try:
-        call(run, lambda: _deel(run, world).delete_session(profile))
+        call(run.step, lambda: _deel(run, world).delete_session(profile))
     except TryLater as failure:  # somebody else's token must not live on for a day because Deel hiccuped
         status, request_id = failure.status, failure.request_id
         return Later(
@@ -215,7 +210,7 @@ def notify_targets(claim: Claim, world: World) -> AnyOutcome:
             answers.append(notify.Answer(Verdict.LATER))
             break
         target, message = targets[each.target], notify.completed(run, each.created_at)
-        answer = call(run, lambda target=target, message=message: target.send(message))  # type: ignore[misc]
+        answer = call(run.step, lambda target=target, message=message: target.send(message))  # type: ignore[misc]
         keep_answer(world, message_id, target.name, answer)
         answers.append(answer)
     return judge_answers(answers)
@@ -256,14 +251,6 @@ STEP_ACTIONS: Final[dict[Step, Callable[[Claim, World], AnyOutcome]]] = {
 }
 
 
-def call(run: Run, send: Callable[[], T]) -> T:
-    """A call to the outside, with a fail point on each side."""
-    fail_point(f"{run.step}.calling")
-    answer = send()
-    fail_point(f"{run.step}.called")
-    return answer
-
-
 def _learn_home(run: Run, world: World) -> None:
     """The event named no organisation: it belongs to that of the token, which is asked of Deel once.
 
@@ -271,7 +258,7 @@ def _learn_home(run: Run, world: World) -> None:
     """
     home = world.clients.home
     if home is not None:
-        learn_home(world.store, home, lambda: call(run, home.deel.organization_id))
+        learn_home(world.store, home, lambda: call(run.step, home.deel.organization_id))
 
 
 def _deel(run: Run, world: World) -> Deel:

@@ -11,7 +11,7 @@ import structlog
 from onboarding.deel import Deel, DeelFailure, Subscription
 from onboarding.deel_wanted import Trouble, Wanted
 from onboarding.dialling import time_left, within
-from onboarding.failpoints import fail_point
+from onboarding.failpoints import call
 from onboarding.store import organizations, upkeep, webhooks
 from onboarding.vault import VaultError
 
@@ -83,9 +83,7 @@ def look(world: World, every_s: float) -> int:
 
 def _look(world: World, organization_id: str, rows: Sequence[Any]) -> int:
     try:
-        fail_point("webhooks.calling")
-        found = world.clients.of(organization_id).subscriptions()
-        fail_point("webhooks.called")
+        found = call("webhooks", lambda: world.clients.of(organization_id).subscriptions())
     except (DeelFailure, VaultError) as failure:  # nothing was learnt; the runs tell of a token that is refused
         log.info("webhooks_not_looked_at", organization_id=organization_id, error=str(failure))
         return 0

@@ -78,10 +78,10 @@ def test_every_effect_has_a_point_on_each_side():
     [
         (
             "onboarding/steps.py",
-            "call(run, lambda: _deel(run, world).create_worker(",
+            "call(run.step, lambda: _deel(run, world).create_worker(",
             "(lambda _: _deel(run, world).create_worker(",
         ),
-        ("onboarding/issuing.py", "call(lambda: deel.me(", "(lambda: deel.me("),
+        ("onboarding/issuing.py", 'call("access", lambda: deel.me(', "(lambda: deel.me("),
         ("onboarding/upkeep.py", '    fail_point("upkeep.calling")\n', ""),
         ("tasks/intake.py", '    fail_point("intake_ack.after")\n', ""),
         ("tasks/producer.py", 'fail_point("publish.before")', "pass"),

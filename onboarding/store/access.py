@@ -31,10 +31,7 @@ _MINE = _HERE & (worker_tokens.c.issuing_by == bindparam("holder"))
 _OF_PROFILE = runs.c.hris_profile_id == bindparam("profile")
 _IS_NEW = worker_tokens.c.stored_at > from_now(-NEW_S)
 _LIVES = (
-    worker_tokens.c.sealed.is_not(None)
-    & worker_tokens.c.dead.is_(False)
-    & (worker_tokens.c.stored_issue == worker_tokens.c.issue_number)
-    & (worker_tokens.c.expires_at > from_now())
+    tokens.LIVES
     # a new one is long enough, however long it is: the next would be no longer, and kill it
     & or_(worker_tokens.c.expires_at > from_now(seconds("min_life_s")), _IS_NEW)
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, bindparam, exists, insert, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -56,6 +56,20 @@ _TAKE_ANYHOW = (
 _TAKE = _TAKE_ANYHOW.where(~_PAUSED)
 _TAKE_AS_PROBE = _TAKE_ANYHOW.where(_PAUSED)
 _START = insert(attempts)
+ANEW: Final[dict[str, Any]] = {
+    "state": State.PENDING,
+    "reason": None,
+    "fence": runs.c.fence + 1,
+    "lease_until": None,
+    "next_attempt_at": None,
+    "nudge_at": from_now(),
+    "nudges": 0,
+    "tries": 0,
+    "not_found": 0,
+    "starts": 0,
+    "updated_at": from_now(),
+}
+"""Of a run that begins its step anew: no claim from before holds, nothing counts, and it is looked at now."""
 
 
 _ENDLESS = attempts.c.ended_at.is_(None) & attempts.c.outcome.is_(None)

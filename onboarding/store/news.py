@@ -16,7 +16,8 @@ from sqlalchemy import Boolean, Connection, Row, bindparam, distinct, func, or_,
 from onboarding.events import Ending, Event, News
 from onboarding.runs import ACTIVE, Reason, State, Step
 from onboarding.store import facts
-from onboarding.store.sql import from_now, one_of
+from onboarding.store.claims import ANEW
+from onboarding.store.sql import one_of
 from onboarding.store.tables import events, runs
 from onboarding.told import Told
 from onboarding.vault import Keyring, VaultError
@@ -51,19 +52,7 @@ _WAKE = (
         ),
         one_of(runs.c.reason, _LACKED),
     )
-    .values(
-        state=State.PENDING,
-        reason=None,
-        fence=runs.c.fence + 1,
-        lease_until=None,
-        next_attempt_at=None,
-        nudge_at=from_now(),
-        nudges=0,
-        tries=0,
-        not_found=0,
-        starts=0,
-        updated_at=from_now(),
-    )
+    .values(**ANEW)
 )
 _SINCE_LEARNT = events.c.received_at > func.coalesce(runs.c.facts_at, runs.c.created_at)
 _IS_CHANGED = one_of(events.c.reason, (CHANGED_INPUT,))

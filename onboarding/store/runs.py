@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, 
 
 from onboarding.runs import ACTIVE, Reason, State, Step
 from onboarding.store import access, news, revocations
-from onboarding.store.claims import mark_crashed
+from onboarding.store.claims import ANEW, mark_crashed
 from onboarding.store.sql import clock, from_now
 from onboarding.store.tables import attempts, audit, dead_letters, events, runs
 
@@ -114,22 +114,12 @@ def replay(db: Connection, row: Row[Any], wish: Replay) -> bool:
         update(runs)
         .where(runs.c.id == row.id, as_seen, free)
         .values(
-            state=State.PENDING,
+            **ANEW,
             step=step,
-            reason=None,
-            fence=runs.c.fence + 1,
-            lease_until=None,
-            next_attempt_at=None,
-            nudge_at=from_now(),
-            nudges=0,
             behind=True,
-            tries=0,
-            not_found=0,
-            starts=0,
             reissues=0,
             reissue_asked=wish.reissue,
             facts_at=null() if wish.step is Step.CONTRACT_CREATED or _has_ended(row) else runs.c.facts_at,
-            updated_at=from_now(),
         )
     )
     if written.rowcount == 1:

@@ -49,12 +49,11 @@ _WORKS = worker_tokens.c.sealed.is_not(None) & worker_tokens.c.dead.is_(False)
 _LONG = worker_tokens.c.expires_at > from_now(ENOUGH_LIFE_S)
 _INTENDED = select(worker_tokens, (_WORKS & _LONG).label("lives")).where(_HERE).with_for_update()
 _INTEND = update(worker_tokens).where(_HERE)
-_LIVE = select(worker_tokens).where(
-    _HERE,
-    _WORKS,
-    worker_tokens.c.stored_issue == worker_tokens.c.issue_number,
-    worker_tokens.c.expires_at > from_now(),
+LIVES: Final = (
+    _WORKS & (worker_tokens.c.stored_issue == worker_tokens.c.issue_number) & (worker_tokens.c.expires_at > from_now())
 )
+"""Of a worker's row: the token of the newest issue is in the vault, not known to be dead, and has time left."""
+_LIVE = select(worker_tokens).where(_HERE, LIVES)
 _THIS_ISSUE = _HERE & (worker_tokens.c.issue_number == bindparam("number"))
 # not one that was buried: another run of the worker got the same answer, and was quicker to see it refused
 _BURIED = worker_tokens.c.dead & (worker_tokens.c.stored_issue == bindparam("number"))

@@ -83,8 +83,13 @@ def test_every_point_stands_in_the_code_and_every_call_names_a_point():
     for folder in ("onboarding", "tasks"):
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "fail_point":
+                called = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+                if called == "fail_point":
                     named.add(ast.unparse(node.args[0]))
+                if (
+                    called == "call" and node.args and isinstance(node.args[0], ast.Constant)
+                ):  # the points on both of its sides
+                    named |= {repr(f"{node.args[0].value}.{side}") for side in ("calling", "called")}
     plain = {ast.literal_eval(name) for name in named if not name.startswith("f")}
     patterns = {name.rpartition(".")[2].rstrip("'") for name in named if name.startswith("f")}
     assert plain <= POINTS
