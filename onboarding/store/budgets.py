@@ -143,12 +143,12 @@ def hold(db: Connection, fingerprint: str, pace: Pace, seconds: float) -> float 
     row = db.execute(_LOCK, {"budget": fingerprint}).one()
     until = row.now + min(seconds, pace.longest_wait_s)
     slower_s: float = row.slower_now_s
-    if slower_s >= FIRST_SLOWER_S and row.slow_until > row.now + SLOW_FOR_S - ONE_REFUSAL_S:
-        _slow_down(db, fingerprint, row, None, until)
-        return None
-    slower_s = min(SLOWEST_S, max(FIRST_SLOWER_S, slower_s * 2))
-    _slow_down(db, fingerprint, row, slower_s, until)
-    return slower_s
+    free_at, slowed_s = json.loads(row.free_at), None
+    if slower_s < FIRST_SLOWER_S or row.slow_until <= row.now + SLOW_FOR_S - ONE_REFUSAL_S:
+        slowed_s = min(SLOWEST_S, max(FIRST_SLOWER_S, slower_s * 2))
+        free_at = _slow_down(db, fingerprint, row, slowed_s)
+    _lay(db, fingerprint, [max(time, until) for time in free_at])
+    return slowed_s
 
 
 def allow_for(db: Connection, fingerprint: str, late_s: float) -> None:
@@ -156,7 +156,7 @@ def allow_for(db: Connection, fingerprint: str, late_s: float) -> None:
     row = db.execute(_LOCK, {"budget": fingerprint}).one()
     wider_s = min(max(CAREFUL_S, late_s * LATENESS_COUNTS), FIRST_SLOWER_S)
     if row.slow_until <= row.now or row.slower_s <= wider_s:
-        _slow_down(db, fingerprint, row, wider_s)
+        _lay(db, fingerprint, _slow_down(db, fingerprint, row, wider_s))
 
 
 @dataclass(frozen=True)
@@ -176,14 +176,12 @@ def use(db: Connection, fingerprint: str) -> Use:
     return Use(taken, row.slower_now_s)
 
 
-def _slow_down(db: Connection, fingerprint: str, row: Row[Any], slower_s: float | None, until: float = 0.0) -> None:
-    """No slot comes free before `until`; windows are longer by `slower_s` from now on, those under way as well."""
-    more_s = 0.0 if slower_s is None else max(0.0, slower_s - row.slower_now_s)
-    longer = [time + more_s if time > row.now else time for time in json.loads(row.free_at)]
-    _lay(db, fingerprint, [max(time, until) for time in longer])
-    if slower_s is not None:
-        slowed = {"slower_s": slower_s, "slow_until": row.now + SLOW_FOR_S}
-        db.execute(update(budgets).where(budgets.c.fingerprint == fingerprint).values(**slowed))
+def _slow_down(db: Connection, fingerprint: str, row: Row[Any], slower_s: float) -> list[float]:
+    """Windows are longer by so much from now on; returns when the slots come free, those under way later as well."""
+    slowed = {"slower_s": slower_s, "slow_until": row.now + SLOW_FOR_S}
+    db.execute(update(budgets).where(budgets.c.fingerprint == fingerprint).values(**slowed))
+    more_s = max(0.0, slower_s - row.slower_now_s)
+    return [time + more_s if time > row.now else time for time in json.loads(row.free_at)]
 
 
 def _lay(db: Connection, fingerprint: str, free_at: list[float]) -> None:
