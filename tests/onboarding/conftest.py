@@ -6,6 +6,7 @@ import ipaddress
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -15,10 +16,18 @@ from tests.onboarding.worlds import Driver, driver
 
 
 @pytest.fixture
-def onboard(sqlite_url: str) -> Iterator[Driver]:
-    """A world on SQLite; who needs PostgreSQL too has a fixture of the same name."""
-    with driver(sqlite_url) as made:
+def onboard(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """A world on SQLite; or on the database that a test names (tests/onboarding/tidings.py has `on_both`)."""
+    with driver(request.getfixturevalue(f"{getattr(request, 'param', 'sqlite')}_url")) as made:
         yield made
+
+
+@pytest.fixture
+def consenting(onboard: Driver) -> Driver:
+    """Consent is required."""
+    onboard.world = replace(onboard.world, consent_required=True)
+    onboard.intake = replace(onboard.intake, consent_required=True)
+    return onboard
 
 
 @pytest.fixture(scope="module")

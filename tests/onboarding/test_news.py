@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,21 +16,11 @@ from onboarding.runs import Step
 from onboarding.store import data_keys, facts, news, runs
 from onboarding.store.tables import events as events_table
 from onboarding.store.tables import runs as runs_table
-from tests.onboarding.worlds import Driver, driver
+from tests.onboarding.tidings import on_both, take
+from tests.onboarding.worlds import Driver
 
 OTHER = "canary.other@example.com"
 STRANGER = "5f4e1f77-0f1c-4f6d-8b0f-1b1b4b1b1b1b"
-
-
-on_both = pytest.mark.parametrize("onboard", ["sqlite", "postgres"], indirect=True)
-"""Where a statement is of more than the usual kind."""
-
-
-@pytest.fixture
-def onboard(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    """On SQLite, or on both databases."""
-    with driver(request.getfixturevalue(f"{getattr(request, 'param', 'sqlite')}_url")) as made:
-        yield made
 
 
 @pytest.fixture
@@ -40,12 +29,6 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     told: list[tuple[str, ...]] = []
     monkeypatch.setattr(observe, "report_changed_input", lambda *tags: told.append(tags))
     return told
-
-
-def take(onboard: Driver, event_type: str, contract: str = "c-1", *, signed: bool = True, **overrides: Any) -> None:
-    """A webhook of Deel's comes in."""
-    webhook = onboard.deel.webhook(event_type, contract, **overrides)
-    onboard.intake.accept(Message(webhook.body, dict(webhook.headers) if signed else {}, event_type))
 
 
 def last_event(onboard: Driver) -> Any:

@@ -22,7 +22,7 @@ KINDS: dict[str, tuple[str, ...]] = {  # one after the other, where there are se
     "clock jump": ("clock:3600", "clock:-3600", "clock:90000"),
 }
 SHORT = "kill -9"
-# no run comes by those: tests/onboarding/test_access_processes.py, test_endings.py and test_rounds.py strike each
+# no run comes by those: tests/onboarding/test_access_processes.py, test_revoking.py and test_rounds.py strike each
 STRUCK = POINTS - {*ACCESS_POINTS, *REVOKE_POINTS, *ROUND_POINTS}
 
 
